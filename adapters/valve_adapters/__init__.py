@@ -1,0 +1,1 @@
+"""Adapters: one module per engine: routes, load, drain, token counting."""

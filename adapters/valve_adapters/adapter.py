@@ -1,0 +1,55 @@
+"""What the sidecar asks of an engine: which requests are inference, what runs, what a stream's bytes mean."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import httpx
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """An engine's own view of its work."""
+
+    running: int
+    waiting: int
+    kv_usage: float | None = None  # 0..1, where the engine tells
+
+    @property
+    def idle(self) -> bool:
+        return self.running == 0 and self.waiting == 0
+
+
+class TokenCounter(Protocol):
+    """Follows the bytes of one response body. Never raises, whatever the bytes."""
+
+    def feed(self, data: bytes) -> int:
+        """Tokens (non-empty content, reasoning, tool deltas) that `data` completes, never a role."""
+        ...
+
+    @property
+    def tokens(self) -> int:
+        """Tokens so far: the engine's own usage figure where the stream carried one, else deltas seen."""
+        ...
+
+
+class Adapter(Protocol):
+    """One engine. Stateless; one instance serves every request."""
+
+    name: str
+    health_path: str  # a GET that costs the engine nothing and fails while it cannot serve
+    keepalive_s: float  # an upstream connection idle for longer may be closed by the engine: do not reuse it
+
+    def is_inference(self, method: str, path: str, *, upgrade: bool) -> bool:
+        """Whether the engine will compute. Unknown POSTs and upgrades: yes; GET, HEAD, OPTIONS: never."""
+        ...
+
+    def counter(self, path: str) -> TokenCounter: ...
+
+    async def load(self, client: httpx.AsyncClient) -> Load | None:
+        """The engine's load now; None if it does not tell. `client` has the engine as its base URL.
+
+        Raises httpx.HTTPError if the engine cannot be reached.
+        """
+        ...

@@ -1,0 +1,1 @@
+"""The runtime: node segment, tenants, mechanisms, devices, doctor."""

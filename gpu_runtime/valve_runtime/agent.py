@@ -1,0 +1,51 @@
+"""The tenant's agent and its freezer, as one thing with a beginning and an end."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from pathlib import Path
+
+from . import native
+from .errors import TenantError
+from .node import Tenant
+from .notice import say
+
+READY_NS = 10_000_000_000
+
+
+class FreezerAgent:
+    """Obeys the gate from construction on. `spare` is a child of this process that is not to be stopped."""
+
+    def __init__(self, tenant: Tenant, cgroup: Path | None, spare: int) -> None:
+        """Raises TenantError."""
+        self._library = native.library()
+        self._freezer, self._agent = ctypes.c_void_p(), ctypes.c_void_p()
+        error = self._create_freezer(cgroup, spare)
+        if error < 0 and cgroup:
+            say(f"cannot use {cgroup}: {os.strerror(-error)}; stopping it by signals")
+            error = self._create_freezer(None, spare)
+        if error < 0:
+            raise TenantError(f"cannot freeze processes here: {os.strerror(-error)}; see `valve doctor`")
+        mechanism = self._library.freezer_mechanism()
+        error = self._library.agent_start(tenant.handle, mechanism, self._freezer, ctypes.byref(self._agent))
+        if error < 0:
+            raise TenantError(f"cannot start the agent's thread: {os.strerror(-error)}")
+
+    def _create_freezer(self, cgroup: Path | None, spare: int) -> int:
+        """0 or -errno. None: by signals."""
+        directory = os.fsencode(cgroup) if cgroup else None
+        freezer = ctypes.byref(self._freezer)
+        return int(self._library.freezer_create(directory, os.getpid(), spare, freezer))
+
+    def wait_ready(self) -> None:
+        """Until what the gate says is applied: a tenant that joins while it is closed starts stopped."""
+        if self._library.agent_wait_ready(self._agent, READY_NS) < 0:
+            raise TenantError(
+                "the new process could not be stopped although the gate is closed; see `valve doctor`"
+            )
+
+    def stop(self) -> None:
+        """Lets the tree run and ends the thread."""
+        self._library.agent_stop(self._agent)
+        self._library.freezer_destroy(self._freezer)

@@ -1,0 +1,190 @@
+"""`valve run`: runs a command as an offline tenant. Its whole process tree obeys the gate until the last of
+it ends.
+
+This process is never stopped itself; the agent is a native thread in it. Standard streams, process group
+and session are the caller's, so a terminal's ^C reaches the command by itself; what is sent to `valve run`
+alone is passed on. Order matters: row, cgroup, command behind its barrier and guardian, record, agent; only
+when the agent has applied what the gate says does the command execute anything.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from . import cgroup as cgroups
+from . import native, tree
+from .agent import FreezerAgent
+from .cgroup import Cgroup, CgroupUnavailableError
+from .errors import SegmentFullError, TenantError
+from .namespace import own_pid_namespace, proc_is_ours
+from .node import Node, Side, Tenant
+from .notice import say
+from .record import Record
+from .spawn import Family, SignalMask, allow_descriptors, spawn
+from .watch import WATCHED, Watch
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """`job`: None for the command's name and our pid. `devices`: as valve_runtime.devices.resolve gives
+    them.
+    """
+
+    job: str | None
+    devices: tuple[str, ...]
+    rank: int
+    runtime_dir: Path
+
+
+def run(command: list[str], options: RunOptions) -> int:
+    """Returns the command's exit code (128 + n after signal n; 127 not found, 126 not executable).
+
+    Raises SegmentError (no segment, no permission), TenantError (no free row, cannot be started or frozen).
+    """
+    if not proc_is_ours():
+        raise TenantError(
+            "/proc is of another pid namespace, so nothing can be gated here: mount it anew (unshare "
+            "--mount-proc)"
+        )
+    job = options.job or f"{Path(command[0]).name}-{os.getpid()}"
+    with Node.open(options.runtime_dir, Side.TENANT) as node, _blocked_signals() as (signals, mask):
+        tenant = _register(node, job, options)
+        _tell_if_ungated(node)
+        with _cgroup(job) as cgroup:
+            record = _describe(job, options.runtime_dir, cgroup)
+            return _TenantRun(node, tenant, cgroup, record).run(command, signals, mask)
+
+
+def _register(node: Node, job: str, options: RunOptions) -> Tenant:
+    try:
+        return Tenant.register(node, job, options.rank, options.devices)
+    except SegmentFullError as error:
+        raise TenantError(f"cannot gate {job}, so it was not started: {error}") from error
+
+
+def _tell_if_ungated(node: Node) -> None:
+    """No sidecar may also mean another runtime directory than the sidecar's; nothing else would tell."""
+    if not any(holder.alive for holder in node.holders()):
+        say(f"no sidecar in {node.directory} yet: runs ungated until one starts")
+
+
+@contextlib.contextmanager
+def _blocked_signals() -> Iterator[tuple[frozenset[signal.Signals], SignalMask]]:
+    """(those to wait for, the mask before). What our caller ignores (nohup) is left ignored."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signals = frozenset(each for each in WATCHED if signal.getsignal(each) is not signal.SIG_IGN)
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    try:
+        yield signals, mask
+    finally:
+        while signal.sigtimedwait(signals, 0):
+            pass  # meant for a tree that is gone
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+@contextlib.contextmanager
+def _cgroup(job: str) -> Iterator[Cgroup | None]:
+    """Without one the tree is stopped by signals."""
+    try:
+        made = Cgroup.create(_file_name(job))
+    except CgroupUnavailableError:
+        yield None
+        return
+    with made:
+        yield made
+
+
+def _describe(job: str, runtime_dir: Path, cgroup: Cgroup | None) -> Record:
+    return Record(
+        job_id=f"{_file_name(job)}-{os.getpid()}-{secrets.token_hex(4)}",
+        runtime_dir=str(runtime_dir.absolute()),
+        cgroup=str(cgroup.path) if cgroup else "",
+        runner=tree.Process(os.getpid(), tree.start_ticks(os.getpid())),
+        pid_namespace=own_pid_namespace(),
+    )
+
+
+def _file_name(job: str) -> str:
+    return "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "_" for c in job)[:64]
+
+
+class _TenantRun:
+    """One tenant from its first process to its last."""
+
+    def __init__(self, node: Node, tenant: Tenant, cgroup: Cgroup | None, record: Record) -> None:
+        self._node, self._tenant, self._cgroup, self._record = node, tenant, cgroup, record
+        self._can_record = True
+        self._guardian_pid = 0
+
+    def run(self, command: list[str], signals: frozenset[signal.Signals], mask: SignalMask) -> int:
+        environment = os.environ | {tree.MARKER: self._record.job_id}
+        family = self._spawn(command, environment, mask)
+        self._guardian_pid = family.guardian_pid
+        self._confine(family)
+        guardian = tree.Process(family.guardian_pid, tree.start_ticks(family.guardian_pid))
+        self._record = replace(self._record, guardian=guardian)
+        self._remember(tree.identify([family.main_pid]))
+        try:
+            return self._attend(family, signals)
+        except BaseException:
+            self.kill()
+            raise
+        finally:
+            self._record.remove()
+
+    def _spawn(self, command: list[str], environment: dict[str, str], mask: SignalMask) -> Family:
+        try:
+            return spawn(command, environment, mask, self._record.encode())
+        except OSError as error:
+            reason = f"cannot start {command[0]}: {error.strerror}"
+            raise TenantError(f"{reason}; see `ulimit -u`, `ulimit -n` and pids.max") from error
+
+    def _confine(self, family: Family) -> None:
+        """Into the cgroup, before it has any children."""
+        allow_descriptors()
+        if self._cgroup is None:
+            return
+        try:
+            self._cgroup.add(family.main_pid)
+        except OSError as error:
+            say(f"cannot use {self._cgroup.path}: {error.strerror}; stopping it by signals")
+            self._cgroup = None
+
+    def _attend(self, family: Family, signals: frozenset[signal.Signals]) -> int:
+        remember = None if self._cgroup else self._remember
+        watch = Watch(family, self, signals, remember)
+        agent = FreezerAgent(self._tenant, self._cgroup.path if self._cgroup else None, self._guardian_pid)
+        try:
+            agent.wait_ready()
+            family.release()
+            return watch.wait()
+        finally:
+            agent.stop()
+
+    def _remember(self, members: tuple[tree.Process, ...]) -> None:
+        """Writes the recovery record, if it has changed. Without one we go on, but say so once."""
+        if members == self._record.members or not self._can_record:
+            return
+        self._record = replace(self._record, members=members)
+        try:
+            self._record.write()
+        except OSError as error:
+            self._can_record = False
+            say(f"no recovery record ({self._record.path}: {error.strerror}); going on without")
+
+    def stop_period(self) -> int:
+        """Counts resumptions: each is acknowledged once, whatever happened while it was stopped."""
+        rows = [view for view in self._node.tenants() if view.row == self._tenant.row]
+        return next((row.acknowledgements - row.stops + 1 for row in rows if row.state != "running"), 0)
+
+    def kill(self) -> None:
+        """Frozen or not; whatever is in the cgroup, and every descendant."""
+        if self._cgroup is not None:
+            cgroups.kill(self._cgroup.path)
+        native.library().tree_signal(os.getpid(), self._guardian_pid, signal.SIGKILL)

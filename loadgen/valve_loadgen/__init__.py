@@ -1,0 +1,1 @@
+"""The load generator: arrivals, client, offline driver, scenarios, report; speaks HTTP only."""

@@ -1,0 +1,76 @@
+"""Owns the online load of a run: which requests arrive when, cut from a trace round by round."""
+
+import random
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from valve_loadgen import traces
+from valve_loadgen.prompts import prompt
+from valve_loadgen.traces import Arrival, Lengths
+
+DEMO_LENGTHS = Lengths(32, 8, 64, 10, 6, 24)
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One request to send `at_ns` after its window opens."""
+
+    name: str
+    at_ns: int
+    prompt: str
+    output_tokens: int
+
+
+@dataclass(frozen=True)
+class Load:
+    """A trace and everything that is done to it; the same value gives the same requests."""
+
+    trace: str = "conv"
+    keep: float = 0.15
+    stretch: float = 1.0
+    lengths: Lengths = DEMO_LENGTHS
+    seed: int = 1
+    _arrivals: list[Arrival] = field(default_factory=list, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        known = self.trace in ("conv", "code")
+        loaded = traces.packaged(self.trace) if known else traces.load(Path(self.trace))
+        self._arrivals.extend(traces.stretch(loaded, self.stretch))
+
+    @property
+    def span_s(self) -> float:
+        return self._arrivals[-1].at_s if self._arrivals else 0.0
+
+    def round(self, index: int, window_s: float) -> list[Planned]:
+        """The requests of round `index`: the trace's next `window_s` seconds, thinned and scaled.
+
+        A run longer than the trace starts it again with another draw of the thinning.
+        """
+        per_pass = max(1, int(self.span_s // window_s))
+        lap, position = divmod(index, per_pass)
+        cut = traces.window(self._arrivals, position * window_s, window_s)
+        kept = traces.thin(cut, self.keep, seed=f"{self.seed}/{lap}/{position}")
+        return [
+            self._planned(f"r{index}-{number}", self.lengths.scaled(arrival))
+            for number, arrival in enumerate(kept)
+        ]
+
+    def _planned(self, name: str, arrival: Arrival) -> Planned:
+        text = prompt(f"{self.seed}/{name}", arrival.input_tokens)
+        return Planned(name, round(arrival.at_s * 1e9), text, arrival.output_tokens)
+
+    def __str__(self) -> str:
+        source = f"Azure 2023 {self.trace} slice" if self.trace in ("conv", "code") else self.trace
+        return (
+            f"{source}, thinned to {self.keep:.0%}, time x{self.stretch:g}, {self.lengths}, seed {self.seed}"
+        )
+
+
+def jittered(count: int, gap_ns: int, seed: int) -> list[int]:
+    """`count` times in ns from 0, apart by gap_ns x uniform(0.5, 1.5): steady, but in step with nothing."""
+    draw = random.Random(seed).uniform
+    times, now = [], 0.0
+    for _ in range(count):
+        times.append(round(now))
+        now += gap_ns * draw(0.5, 1.5)
+    return times

@@ -1,0 +1,149 @@
+"""Owns the arguments of `valve bench ...` and runs the one asked for; imports each only then."""
+
+import argparse
+import asyncio
+import signal
+import sys
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+from valve_loadgen.errors import BenchError
+
+Run = Coroutine[Any, Any, int]
+Parsers = argparse._SubParsersAction
+
+
+def add_arguments(subparsers: "Parsers[argparse.ArgumentParser]") -> None:
+    """Mounts demo, colocate, preemption and proxy."""
+    demo = subparsers.add_parser("demo", help="four arms on real engines, about three minutes")
+    demo.add_argument("--out", type=Path, default=Path("out/demo"), help="report.json and logs (out/demo)")
+    demo.set_defaults(bench_run=_demo)
+    colocate = subparsers.add_parser("colocate", help="the demo's scenario at length")
+    _add_colocate(colocate)
+    preemption = subparsers.add_parser("preemption", help="how fast a real tenant stops, and whether it does")
+    preemption.add_argument("--cycles", type=positive(int), default=500, help="stops (500)")
+    preemption.add_argument(
+        "--threads", type=positive(int), default=4, help="the tenant's computing threads (4)"
+    )
+    preemption.set_defaults(bench_run=_preemption)
+    proxy = subparsers.add_parser("proxy", help="what the sidecar adds to a request")
+    proxy.add_argument("--rps", type=positive(float), default=50.0, help="requests per second (50)")
+    proxy.add_argument("--blocks", type=positive(int), default=12, help="pairs of 2 s blocks (12)")
+    proxy.set_defaults(bench_run=_proxy)
+    for parser in (demo, colocate, preemption, proxy):
+        parser.add_argument("--json", action="store_true", help="print the report as JSON and nothing else")
+
+
+def _add_colocate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--minutes", type=positive(float), default=30.0, help="about how long (30)")
+    parser.add_argument("--window-s", type=positive(float), default=20.0, help="of an arm in a round (20)")
+    parser.add_argument("--out", type=Path, default=Path("out/colocate"), help="report.json and logs")
+    parser.add_argument("--trace", default="conv", help="conv, code, or a CSV file (conv)")
+    parser.add_argument("--keep", type=positive(float), default=0.15, help="fraction of arrivals kept (0.15)")
+    parser.add_argument("--stretch", type=positive(float), default=1.0, help="factor on arrival times (1)")
+    parser.add_argument("--seed", type=int, default=1, help="for thinning and prompts (1)")
+    parser.add_argument(
+        "--cooldown-ms",
+        type=cooldown,
+        default=None,
+        help="time from drained to resume (auto: the sidecar's own rule)",
+    )
+    parser.set_defaults(bench_run=_colocate)
+
+
+def cooldown(text: str) -> float | None:
+    """An argparse type: milliseconds above 0, or None for auto."""
+    return None if text == "auto" else positive(float)(text)
+
+
+def positive(kind: Callable[[str], float]) -> Callable[[str], float]:
+    """An argparse type: a number of `kind` above 0."""
+
+    def parse(text: str) -> float:
+        value = kind(text)
+        if value <= 0:
+            raise argparse.ArgumentTypeError(f"{text} is not above 0")
+        return value
+
+    return parse
+
+
+def main(args: argparse.Namespace) -> int:
+    """Runs `args.bench_run`. 0 done, 1 a check failed or it could not run, 128 + signal if ended."""
+    import uvloop
+
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(_until_signal(args.bench_run(args)))
+    except BenchError as error:
+        print(f"valve bench: {error}", file=sys.stderr)
+        return 1
+
+
+async def _until_signal(work: Run) -> int:
+    """Cancels `work` on SIGINT, SIGTERM or SIGHUP, so that its clean-up runs."""
+    loop, task = asyncio.get_running_loop(), asyncio.ensure_future(work)
+    caught: list[int] = []
+
+    def end(number: int) -> None:
+        caught.append(number)
+        task.cancel()
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, end, number)
+    try:
+        return await task
+    except asyncio.CancelledError:
+        return 128 + caught[0] if caught else 1
+
+
+async def _demo(args: argparse.Namespace) -> int:
+    from valve_loadgen.demo import DEMO, play
+
+    _print_json(args, await play(DEMO, args.out, args.json))
+    return 0  # a noisy machine makes the figures invalid, and says so, but the demo has run
+
+
+async def _colocate(args: argparse.Namespace) -> int:
+    from valve_loadgen.arrivals import Load
+    from valve_loadgen.colocate import Scenario
+    from valve_loadgen.demo import play
+
+    load = Load(args.trace, args.keep, args.stretch, seed=args.seed)
+    scenario = Scenario.of_minutes(args.minutes, load, args.cooldown_ms, args.window_s)
+    return _print_json(args, await play(scenario, args.out, args.json))
+
+
+async def _preemption(args: argparse.Namespace) -> int:
+    from valve_loadgen.preemption import PreemptionPlan, preemption
+    from valve_loadgen.preemption_report import render
+    from valve_loadgen.screen import Screen
+
+    with Screen(steps=1, quiet=args.json) as screen:
+        result = await preemption(PreemptionPlan(args.cycles, args.threads), screen)
+    if not args.json:
+        print(render(result))
+    _print_json(args, result)
+    return 1 if result["heartbeat"]["violations"] else 0
+
+
+async def _proxy(args: argparse.Namespace) -> int:
+    from valve_loadgen.proxy import ProxyPlan, proxy, render
+    from valve_loadgen.screen import Screen
+
+    plan = ProxyPlan(args.rps, args.blocks)
+    with Screen(plan.blocks, quiet=args.json) as screen:
+        result = await proxy(plan, screen)
+    if not args.json:
+        print(render(result))
+    return _print_json(args, result)
+
+
+def _print_json(args: argparse.Namespace, report: dict[str, Any]) -> int:
+    """0, or 1 for a report that says of itself that it is not valid."""
+    import orjson
+
+    if args.json:
+        print(orjson.dumps(report, option=orjson.OPT_INDENT_2).decode())
+    return 0 if report.get("valid", True) else 1

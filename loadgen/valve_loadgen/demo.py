@@ -1,0 +1,21 @@
+"""Owns `valve bench demo` and `valve bench colocate`: the same scenario, in three minutes or at length."""
+
+from pathlib import Path
+from typing import Any
+
+from valve_loadgen import table
+from valve_loadgen.colocate import Scenario, colocate
+from valve_loadgen.results import ARMS
+from valve_loadgen.screen import Screen
+
+DEMO = Scenario()
+
+
+async def play(scenario: Scenario, out: Path, quiet: bool) -> dict[str, Any]:
+    """Runs the four arms with progress on screen, shows the table, leaves report.json and logs in `out`."""
+    with Screen(scenario.rounds * len(ARMS), quiet) as screen:
+        report = await colocate(scenario, out, screen)
+    if not quiet:
+        table.show(report)
+        print(f"report: {out / 'report.json'}, logs: {out / 'logs'}")
+    return report

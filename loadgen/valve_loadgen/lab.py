@@ -1,0 +1,164 @@
+"""Owns the bench's set-up: which processes stand where, and how to reach and read them."""
+
+import asyncio
+import contextlib
+import re
+import socket
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from valve_loadgen.client import Client
+from valve_loadgen.cpus import Placement, available, cores, kept_on, place
+from valve_loadgen.errors import BenchError
+from valve_loadgen.events import Event
+from valve_loadgen.processes import Child, Processes, ready
+from valve_loadgen.target import Target
+
+SERVING = re.compile(r"valve: serving on (\S+)")
+PAGE = 5000
+IDLE_TIMEOUT_S = 30.0
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Lab:
+    """Starts engines, sidecar and tenants, placed on cores, and reads the sidecar's admin socket."""
+
+    def __init__(self, processes: Processes, placement: Placement) -> None:
+        self.processes, self.placement = processes, placement
+        self.commands: dict[str, str] = {}
+        self._seen_events = 0
+        self._admin = Client(Target(path=str(processes.scratch / "admin.sock")))
+
+    async def start_engine(self, name: str, threads: int = 1, tenant: bool = False, *more: str) -> Target:
+        """A llama.cpp server on the engines' cores; as a tenant it runs under `valve run`."""
+        port = free_port()
+        engine = [
+            sys.executable,
+            "-m",
+            "valve_loadgen.engine",
+            "--port",
+            str(port),
+            "--threads",
+            str(threads),
+        ]
+        engine += ["--cpus", cores(self.placement.engines), *more]
+        run = [sys.executable, "-m", "valve_sidecar", "run", "--job", name, "--"] if tenant else []
+        child = self._start(name, [*run, *engine], self.placement.others if tenant else None)
+        target = Target(port=port)
+        await ready(child, lambda: healthy(target))
+        return target
+
+    async def start_backend(self, name: str, cpus: frozenset[int], *more: str) -> Target:
+        """The constant engine, which computes nothing, on `cpus`."""
+        port = free_port()
+        command = [sys.executable, "-m", "valve_loadgen.constant_engine", "--port", str(port), *more]
+        child = self._start(name, command, cpus)
+        target = Target(port=port)
+        await ready(child, lambda: healthy(target))
+        return target
+
+    async def start_sidecar(self, upstream: Target, *more: str) -> Target:
+        """`valve serve` before `upstream`; the address on which it listens."""
+        assert self._admin.target.path
+        command = [sys.executable, "-m", "valve_sidecar", "serve", "--upstream", str(upstream)]
+        command += ["--listen", "127.0.0.1:0", "--admin", f"unix:{self._admin.target.path}", *more]
+        child = self._start("sidecar", command, self.placement.others)
+        await ready(child, self._sidecar_ready)
+        return _serving_address(child)
+
+    async def _sidecar_ready(self) -> bool:
+        status, _body = await self._admin.get("/readyz")
+        return status == 200
+
+    def _start(self, name: str, command: Sequence[str], cpus: frozenset[int] | None) -> Child:
+        self.commands[name] = " ".join(command).replace(sys.executable, "python")
+        return self.processes.start(name, command, cpus)
+
+    async def state(self) -> dict[str, Any]:
+        """The sidecar's /state."""
+        return await self._read("/state")
+
+    async def new_events(self) -> list[Event]:
+        """The sidecar's events since the last call. Raises BenchError if any were dropped meanwhile."""
+        events: list[Event] = []
+        while True:
+            page = await self._read(f"/events?since={self._seen_events}&limit={PAGE}")
+            if page.get("dropped"):
+                raise BenchError(f"the sidecar dropped {page['dropped']} events before they were read")
+            self._seen_events = page["next"]
+            events += page["events"]
+            if len(page["events"]) < PAGE:
+                return events
+
+    async def _read(self, path: str) -> dict[str, Any]:
+        status, body = await self._admin.get(path)
+        if status != 200:
+            raise BenchError(f"the sidecar's admin {path} answered {status}: {body[:200]!r}")
+        document: dict[str, Any] = orjson.loads(body)
+        return document
+
+    async def wait_for(self, what: str, condition: str, value: object, timeout_s: float = 10.0) -> None:
+        """Waits until /state[condition] == value. Raises BenchError after `timeout_s`."""
+        deadline_s = time.monotonic() + timeout_s
+        while (await self.state()).get(condition) != value:
+            if time.monotonic() > deadline_s:
+                raise BenchError(f"{what}: the sidecar's {condition} is not {value!r} after {timeout_s:g} s")
+            await asyncio.sleep(0.02)
+
+    def close(self) -> None:
+        self._admin.close()
+
+
+@contextlib.contextmanager
+def opened_lab(logs: Path | None = None, engine_cores: int = 1) -> Iterator[Lab]:
+    """A lab on this machine's cores; every process of it is ended when the context is left."""
+    placement = place(available(), engine_cores)
+    with (
+        Processes(logs) as processes,
+        kept_on(placement.others),
+        contextlib.closing(Lab(processes, placement)) as lab,
+    ):
+        yield lab
+
+
+async def healthy(target: Target) -> bool:
+    """Whether the engine answers /health with 200. Raises BenchError when it cannot be reached."""
+    client = Client(target)
+    try:
+        status, _body = await client.get("/health")
+        return status == 200
+    finally:
+        client.close()
+
+
+async def idle(target: Target) -> None:
+    """Waits until a llama.cpp server computes nothing (cancelled requests run on for a step)."""
+    client = Client(target)
+    deadline_s = time.monotonic() + IDLE_TIMEOUT_S
+    try:
+        while any(slot["is_processing"] for slot in orjson.loads((await client.get("/slots"))[1])):
+            if time.monotonic() > deadline_s:
+                raise BenchError(
+                    f"the engine at {target} is still busy {IDLE_TIMEOUT_S:g} s after its last request"
+                )
+            await asyncio.sleep(0.02)
+    finally:
+        client.close()
+
+
+def _serving_address(child: Child) -> Target:
+    found = SERVING.search(child.log.read_text(errors="replace"))
+    if not found:
+        raise BenchError(f"`valve serve` did not say where it serves; see {child.log}")
+    return Target.parse(found[1])

@@ -1,0 +1,61 @@
+"""Owns what the four arms play on: two engines, the sidecar, clients and the offline driver."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from valve_loadgen.arrivals import Planned
+from valve_loadgen.client import Client
+from valve_loadgen.errors import BenchError
+from valve_loadgen.lab import Lab, idle
+from valve_loadgen.offline import OfflineDriver
+from valve_loadgen.openloop import replay
+from valve_loadgen.target import Target
+
+OFFLINE_PARALLEL = 4
+
+
+@dataclass(frozen=True)
+class Stage:
+    """`direct` reaches the online engine itself, `gated` through the sidecar."""
+
+    lab: Lab
+    online: Target
+    offline: Target
+    direct: Client
+    gated: Client
+    driver: OfflineDriver
+
+    @classmethod
+    async def build(cls, lab: Lab, serve_options: Sequence[str]) -> "Stage":
+        """Starts everything. Raises BenchError."""
+        online = await lab.start_engine("online")
+        offline = await lab.start_engine("offline", 1, True)
+        proxy = await lab.start_sidecar(online, "--engine", "llamacpp", "--device", "cpu", *serve_options)
+        if not (await lab.state())["tenants"]:
+            raise BenchError(
+                "the sidecar sees no tenant: do `valve run` and `valve serve` share a directory?"
+            )
+        driver = OfflineDriver(offline, OFFLINE_PARALLEL)
+        return cls(lab, online, offline, Client(online), Client(proxy), driver)
+
+    async def warm_up(self, plans: Sequence[Planned]) -> None:
+        """Sends `plans` one by one both ways, and saturates the offline engine once. Raises BenchError."""
+        for name, client in (("direct", self.direct), ("gated", self.gated)):
+            for plan in plans:
+                alone = Planned(plan.name, 0, plan.prompt, plan.output_tokens)
+                (done,) = await replay(client, [alone], time.monotonic_ns(), f"warm-{name}-")
+                if not done.ok:
+                    raise BenchError(f"a warm-up request failed ({name}): {done.error or done.status}")
+        await self.driver.start()
+        await self.driver.stop()
+
+    async def settle(self) -> None:
+        """Waits until nothing computes and the gate is open."""
+        await self.lab.wait_for("between windows", "gate", "open")
+        await idle(self.online)
+        await idle(self.offline)
+
+    def close(self) -> None:
+        self.direct.close()
+        self.gated.close()

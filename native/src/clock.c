@@ -1,0 +1,9 @@
+#include <time.h>
+
+#include "valve/node.h"
+
+uint64_t vlv_now_ns(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}

@@ -1,0 +1,1 @@
+"""The sidecar: proxy, controller, telemetry, admin and the valve command."""

@@ -1,0 +1,135 @@
+"""The admin endpoint, on its own socket: /healthz, /readyz, /metrics, /state, /events.
+
+On a TCP address that is not loopback only the first three are served: probes and scrapers may come from
+elsewhere,
+request ids and job names stay on the machine.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from errno import EADDRINUSE
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from .address import Address
+from .errors import ListenError, SidecarError
+from .listener import remove_stale
+from .telemetry import render_metrics
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+MAX_EVENTS = 1_000  # per answer: formatting them must not hold up requests
+
+NOT_READY_STATUS = 503
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where the answers come from: this worker, or the merge of several."""
+
+    state: Callable[[], Awaitable[dict[str, Any]]]
+    events: Callable[[int, int], Awaitable[dict[str, Any]]]
+    problems: Callable[[], Awaitable[list[str]]]  # empty: ready
+
+
+class AdminServer:
+    """Serves `sources` on `address`. A unix socket is made with mode 0600 and removed at the end."""
+
+    def __init__(self, address: Address, sources: Sources) -> None:
+        self._address, self._sources = address, sources
+        self._runner = web.AppRunner(self._app(), access_log=None)
+        self.bound = address
+        self._serving = False
+
+    async def start(self) -> None:
+        """Raises ListenError."""
+        await self._runner.setup()
+        try:
+            if self._address.path is not None:
+                self._refuse_taken()
+            await self._site().start()
+        except OSError as error:
+            raise ListenError(f"cannot listen on {self._address} for --admin: {error.strerror}") from error
+        self._serving = True
+        if self._address.path is None:
+            host, port = self._runner.addresses[0][:2]
+            self.bound = Address(host=host, port=port)
+        else:
+            self._address.path_object.chmod(0o600)
+
+    async def stop(self) -> None:
+        await self._runner.cleanup()
+        if self._serving and self._address.path is not None:
+            self._address.path_object.unlink(missing_ok=True)
+
+    def _refuse_taken(self) -> None:
+        """aiohttp would take a living server's socket away."""
+        remove_stale(self._address.path_object)
+        if self._address.path_object.exists():
+            raise OSError(EADDRINUSE, "Address already in use")
+
+    def _site(self) -> web.BaseSite:
+        if self._address.path is not None:
+            return web.UnixSite(self._runner, self._address.path)
+        return web.TCPSite(self._runner, self._address.host, self._address.port)
+
+    def _app(self) -> web.Application:
+        app = web.Application()
+        routes: dict[str, Handler] = {
+            "/healthz": self._healthz,
+            "/readyz": self._readyz,
+            "/metrics": self._metrics,
+        }
+        if is_local(self._address):
+            routes |= {"/state": self._state, "/events": self._events}
+        for path, handler in routes.items():
+            app.router.add_get(path, handler)
+        return app
+
+    async def _healthz(self, _request: web.Request) -> web.Response:
+        return web.Response(text="ok\n")
+
+    async def _readyz(self, _request: web.Request) -> web.Response:
+        problems = await self._sources.problems()
+        if problems:
+            return web.Response(status=NOT_READY_STATUS, text="".join(f"{problem}\n" for problem in problems))
+        return web.Response(text="ready\n")
+
+    async def _metrics(self, _request: web.Request) -> web.Response:
+        body = render_metrics(await self._state_now())
+        return web.Response(body=body, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
+
+    async def _state(self, _request: web.Request) -> web.Response:
+        return _json(await self._state_now())
+
+    async def _state_now(self) -> dict[str, Any]:
+        try:
+            return await self._sources.state()
+        except SidecarError as error:
+            raise web.HTTPServiceUnavailable(text=f"{error}\n") from error
+
+    async def _events(self, request: web.Request) -> web.Response:
+        try:
+            since = int(request.query.get("since", "0"))
+            limit = min(int(request.query.get("limit", str(MAX_EVENTS))), MAX_EVENTS)
+        except ValueError:
+            return web.Response(status=400, text="since and limit must be whole numbers\n")
+        return _json(await self._sources.events(since, max(limit, 0)))
+
+
+def is_local(address: Address) -> bool:
+    """Whether only this machine can reach it."""
+    if address.path is not None or address.host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(address.host).is_loopback
+    except ValueError:
+        return False
+
+
+def _json(content: dict[str, Any]) -> web.Response:
+    return web.Response(body=orjson.dumps(content), content_type="application/json")

@@ -1,0 +1,159 @@
+"""The `valve` command: its arguments, and which module does the work. Errors become one line and an exit
+code.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import orjson
+
+from valve_loadgen import cli as bench
+from valve_runtime.devices import resolve
+from valve_runtime.doctor import examine, healthy, render_checks
+from valve_runtime.errors import ValveRuntimeError
+from valve_runtime.recovery import recover
+from valve_runtime.run import RunOptions, run
+from valve_runtime.rundir import choose_runtime_dir
+
+from .config import ENGINES, POLICIES, Mode, load_config
+from .errors import SidecarError
+from .lifecycle import set_up_logging
+from .serve import serve
+from .status import read_status, render_status
+from .worker import installed_version
+
+EPILOG = "Every option of serve can also be set as VALVE_<OPTION> or in a TOML file (--config)."
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Returns the exit code: 0 good, 1 failed, 2 wrong use; `valve run` passes its command's on."""
+    set_up_logging()
+    args = _parser().parse_args(arguments)
+    try:
+        return int(args.act(args))
+    except (SidecarError, ValveRuntimeError) as error:
+        print(f"valve {args.command}: {error}", file=sys.stderr)
+        return int(error.exit_code)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="valve", description=__doc__.split(":")[0] if __doc__ else None)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_serve(commands)
+    _add_run(commands)
+    _add_status(commands)
+    _add_doctor(commands)
+    version = commands.add_parser("version", help="print the version")
+    version.set_defaults(act=_version)
+    benches = commands.add_parser("bench", help="measure: demo, colocate, preemption, proxy")
+    bench.add_arguments(benches.add_subparsers(dest="bench", required=True, metavar="BENCHMARK"))
+    benches.set_defaults(act=bench.main)
+    return parser
+
+
+def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("serve", help="proxy an online engine and gate offline work", epilog=EPILOG)
+    parser.add_argument("--upstream", help="the online engine: http://HOST:PORT or unix:/PATH")
+    parser.add_argument("--listen", help="where clients connect: HOST:PORT or unix:/PATH (127.0.0.1:8780)")
+    parser.add_argument("--admin", help="health, metrics and state: HOST:PORT or unix:/PATH (127.0.0.1:8781)")
+    parser.add_argument("--mode", choices=[str(m) for m in Mode], help="enforce, only observe, or bypass")
+    parser.add_argument("--policy", choices=POLICIES, help="when the gate is closed")
+    parser.add_argument("--engine", choices=ENGINES, help="what the online engine is (auto)")
+    parser.add_argument(
+        "--device", action="append", help="what it computes on: cpu, a GPU's index or UUID; repeatable"
+    )
+    parser.add_argument("--workers", help="processes that share the port (1)")
+    parser.add_argument("--cooldown-ms", help="fixed cool-down; default: twice the largest recent decode gap")
+    parser.add_argument("--grace-s", help="on SIGTERM, how long running exchanges may take (300)")
+    _add_runtime_dir(parser)
+    parser.add_argument("--config", type=Path, help="TOML file with the same keys")
+    parser.set_defaults(act=_serve)
+
+
+def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("run", help="run a program as an offline tenant: valve run -- CMD ARGS...")
+    parser.add_argument("--job", help="its name in status and metrics")
+    parser.add_argument("--rank", type=int, default=0, help="which part of the job this is (0)")
+    parser.add_argument(
+        "--device", action="append", help="what it computes on: cpu, a GPU's index or UUID; repeatable"
+    )
+    _add_runtime_dir(parser)
+    parser.add_argument("argv", nargs=argparse.REMAINDER, metavar="-- CMD ARGS...")
+    parser.set_defaults(act=_run)
+
+
+def _add_status(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("status", help="sidecars and tenants on this machine")
+    parser.add_argument("--json", action="store_true", help="for programs")
+    _add_runtime_dir(parser)
+    parser.set_defaults(act=_status)
+
+
+def _add_doctor(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("doctor", help="what this machine can do, and what would mend the rest")
+    parser.add_argument("--json", action="store_true", help="for programs")
+    _add_runtime_dir(parser)
+    parser.set_defaults(act=_doctor)
+
+
+def _add_runtime_dir(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--runtime-dir", help="where the node segment lies (/run/valve, or per user)")
+
+
+def _runtime_dir(args: argparse.Namespace) -> Path:
+    """Chooses it and mends what dead runs left behind in it."""
+    directory = choose_runtime_dir(args.runtime_dir)
+    for message in recover(directory):
+        print(f"valve: {message}", file=sys.stderr)
+    return directory
+
+
+def _serve(args: argparse.Namespace) -> int:
+    keys = (
+        "upstream",
+        "listen",
+        "admin",
+        "mode",
+        "policy",
+        "engine",
+        "device",
+        "workers",
+        "cooldown_ms",
+        "grace_s",
+    )
+    flags = {key: getattr(args, key) for key in (*keys, "runtime_dir")}
+    config = load_config(flags, args.config)
+    args.runtime_dir = config.runtime_dir or None
+    _runtime_dir(args)
+    return serve(config)
+
+
+def _run(args: argparse.Namespace) -> int:
+    argv = args.argv[1:] if args.argv[:1] == ["--"] else args.argv
+    if not argv:
+        print("valve run: no command; write: valve run -- CMD ARGS...", file=sys.stderr)
+        return 2
+    devices = resolve(tuple(args.device or ()))
+    return run(
+        argv, RunOptions(job=args.job, devices=devices, rank=args.rank, runtime_dir=_runtime_dir(args))
+    )
+
+
+def _status(args: argparse.Namespace) -> int:
+    status = read_status(_runtime_dir(args))
+    print(orjson.dumps(status, option=orjson.OPT_INDENT_2).decode() if args.json else render_status(status))
+    return 0
+
+
+def _doctor(args: argparse.Namespace) -> int:
+    checks = examine(_runtime_dir(args))
+    print(render_checks(checks, as_json=args.json))
+    return 0 if healthy(checks) else 1
+
+
+def _version(_args: argparse.Namespace) -> int:
+    print(installed_version())
+    return 0

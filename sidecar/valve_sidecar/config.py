@@ -1,0 +1,145 @@
+"""What `valve serve` can be told: command line > VALVE_* environment > file > default, each default
+written once.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from valve_adapters.registry import ADAPTERS
+
+from .errors import ConfigError
+
+
+class Mode(StrEnum):
+    ENFORCE = "enforce"
+    OBSERVE = "observe"  # decide and report, stop nothing
+    BYPASS = "bypass"  # a plain proxy
+
+
+@dataclass(frozen=True, slots=True)
+class ServeConfig:
+    """Values as a person writes them; `check` has passed them."""
+
+    upstream: str = ""
+    listen: str = "127.0.0.1:8780"
+    admin: str = "127.0.0.1:8781"
+    mode: Mode = Mode.ENFORCE
+    policy: str = "drain"
+    engine: str = "auto"
+    device: tuple[str, ...] = ()  # empty: every GPU that is visible, else the CPU
+    workers: int = 1
+    cooldown_ms: float | None = None  # None: twice the largest recent decode gap
+    grace_s: float = 300.0  # on SIGTERM: how long running exchanges may take
+    runtime_dir: str = ""  # empty: chosen by valve_runtime.rundir
+
+
+KEYS = tuple(field.name for field in fields(ServeConfig))
+ENGINES = ("auto", *sorted(ADAPTERS))
+POLICIES = ("drain",)
+
+
+def load_config(
+    flags: Mapping[str, Any], file: Path | None = None, environment: Mapping[str, str] | None = None
+) -> ServeConfig:
+    """Merges the sources. Raises ConfigError naming the key, its source and the mend."""
+    environment = os.environ if environment is None else environment
+    values: dict[str, Any] = {}
+    if file is not None:
+        values |= {key: _convert(key, value, str(file)) for key, value in _read_file(file).items()}
+    values |= _read_environment(environment)
+    values |= {k: _convert(k, v, f"--{k.replace('_', '-')}") for k, v in flags.items() if v is not None}
+    config = ServeConfig(**values)
+    if not config.upstream:
+        raise ConfigError(
+            "no upstream: say where the online engine is, e.g. --upstream http://127.0.0.1:8000"
+        )
+    return config
+
+
+def _read_file(file: Path) -> dict[str, Any]:
+    try:
+        content = tomllib.loads(file.read_text())
+    except OSError as error:
+        raise ConfigError(f"cannot read the configuration {file}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file} is not valid TOML: {error}") from error
+    for key in content:
+        if key not in KEYS:
+            raise ConfigError(f"{file}: unknown key {key!r}; known are {', '.join(KEYS)}")
+    return content
+
+
+def _read_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+    values = {}
+    for key in KEYS:
+        name = f"VALVE_{key.upper()}"
+        text = environment.get(name, "")
+        # A Kubernetes Service named "valve" injects VALVE_..._PORT=tcp://...: not meant for us.
+        if text and not text.startswith("tcp://"):
+            values[key] = _convert(key, text, name)
+    return values
+
+
+def _convert(key: str, value: Any, source: str) -> Any:
+    match key:
+        case "mode":
+            return Mode(_choice(key, value, source, tuple(Mode)))
+        case "policy":
+            return _choice(key, value, source, POLICIES)
+        case "engine":
+            return _choice(key, value, source, ENGINES)
+        case "device":
+            return _names(key, value, source)
+        case "workers":
+            return _whole(key, value, source, 1, 64)
+        case "cooldown_ms":
+            return _number(key, value, source, 0, 60_000)
+        case "grace_s":
+            return _number(key, value, source, 0, 86_400)
+        case _:
+            return _text(key, value, source)
+
+
+def _text(key: str, value: Any, source: str) -> str:
+    if not isinstance(value, str):
+        raise ConfigError(f"{source}: {key} must be text, not {value!r}")
+    return value
+
+
+def _choice(key: str, value: Any, source: str, allowed: tuple[str, ...]) -> str:
+    if value not in allowed:
+        raise ConfigError(f"{source}: {key} must be one of {', '.join(allowed)}, not {value!r}")
+    return str(value)
+
+
+def _names(key: str, value: Any, source: str) -> tuple[str, ...]:
+    if isinstance(value, str):
+        value = [part.strip() for part in value.split(",") if part.strip()]
+    if not isinstance(value, list | tuple) or not all(isinstance(part, str) for part in value):
+        raise ConfigError(f"{source}: {key} must be device names such as 'cpu' or 'GPU-...', not {value!r}")
+    return tuple(value)
+
+
+def _number(key: str, value: Any, source: str, low: float, high: float) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if isinstance(value, bool) or not low <= number <= high:
+        raise ConfigError(f"{source}: {key} must be a number from {low:g} to {high:g}, not {value!r}")
+    return number
+
+
+def _whole(key: str, value: Any, source: str, low: int, high: int) -> int:
+    number = _number(key, value, source, low, high)
+    if number != int(number):
+        raise ConfigError(f"{source}: {key} must be a whole number, not {value!r}")
+    return int(number)

@@ -1,0 +1,104 @@
+"""Classifies what arrives, closes the gate first, and keeps the stamps of every flight.
+
+`arrive` is the hot path: classify, store and wake (gate.py), two clock reads. Everything else happens
+after the answer.
+"""
+
+from __future__ import annotations
+
+import time
+from itertools import count
+
+from valve_adapters.adapter import Adapter
+
+from .config import Mode
+from .cooldown import Cooldown, Prefills
+from .events import EventLog
+from .flight import Flight, Head, Outcome
+from .gate import Gate
+from .telemetry import Counters
+from .tenants import TenantWatch
+
+MAX_REQUEST_ID = 128  # characters kept of a client's X-Request-Id
+MAX_PATH = 256  # and of its path: the event log keeps them
+
+
+class SidecarIntake:
+    """Implements flight.Intake over the adapter, the gate and the counters."""
+
+    def __init__(
+        self,
+        adapter: Adapter,
+        gate: Gate,
+        cooldown: Cooldown,
+        counters: Counters,
+        events: EventLog,
+        watch: TenantWatch,
+        mode: Mode,
+    ) -> None:
+        self.adapter, self._gate, self._cooldown = adapter, gate, cooldown
+        self._counters, self._events, self._watch = counters, events, watch
+        self._gated = mode is not Mode.BYPASS
+        self._prefills = Prefills()
+        self._numbers = count(1)
+
+    def arrive(self, head: Head) -> Flight | None:
+        if not self.adapter.is_inference(head.method, head.path, upgrade=head.upgrade):
+            self._counters.passed_through += 1
+            return None
+        flight = Flight(
+            head.headers.get("X-Request-Id", "")[:MAX_REQUEST_ID],
+            head.path[:MAX_PATH],
+            self.adapter.counter(head.path),
+            head.readable_ns,
+            upgrade=head.upgrade,
+            arrival_ns=time.monotonic_ns(),
+        )
+        if self._gated:
+            self._gate.arrived(flight)
+        flight.gate_ns = flight.progress_ns = time.monotonic_ns()
+        self._note_arrival(flight)
+        return flight
+
+    def progress(self, flight: Flight, data: bytes) -> None:
+        now_ns = flight.progress_ns = time.monotonic_ns()
+        if self._gated:
+            self._gate.progressed(flight)
+        if flight.counter is not None and flight.counter.feed(data):
+            self._note_token(flight, now_ns)
+
+    def finish(self, flight: Flight, outcome: Outcome, status: int) -> None:
+        flight.finished_ns = time.monotonic_ns()
+        flight.outcome, flight.status = outcome, status
+        if flight.counter is not None:
+            flight.tokens, flight.counter = flight.counter.tokens, None
+        if not flight.first_token_ns and not flight.upgrade:
+            self._prefills.ended(flight.finished_ns)
+        self._cooldown.observe(flight.max_decode_gap_ns)
+        if self._gated:
+            self._gate.finished(flight, sure=outcome in (Outcome.COMPLETED, Outcome.REFUSED))
+        self._counters.finished(flight)
+        self._events.request(flight)
+
+    def count_error(self, kind: str) -> None:
+        self._counters.errors[kind] += 1
+
+    def _note_arrival(self, flight: Flight) -> None:
+        flight.request_id = flight.request_id or f"valve-{next(self._numbers)}"
+        self._counters.in_flight += 1
+        if not flight.upgrade:
+            self._prefills.began()
+        if flight.closed_gate and flight.generation:  # no generation: nothing was really closed
+            self._watch.closed(flight.generation, flight.readable_ns)
+
+    def _note_token(self, flight: Flight, now_ns: int) -> None:
+        if flight.first_token_ns:
+            last_ns = flight.last_token_ns
+            flight.max_gap_ns = max(flight.max_gap_ns, now_ns - last_ns)
+            decode_gap_ns = self._prefills.decode_gap_ns(last_ns, now_ns)
+            flight.max_decode_gap_ns = max(flight.max_decode_gap_ns, decode_gap_ns)
+        else:
+            flight.first_token_ns = now_ns
+            if not flight.upgrade:
+                self._prefills.ended(now_ns)
+        flight.last_token_ns = now_ns

@@ -1,0 +1,91 @@
+"""`valve status`: one screen of who holds which device and who is stopped, read from the node segment."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from valve_runtime.node import Node, Side
+
+WIDTH = 110
+
+HOLDER_COLUMNS = {
+    "SIDECAR": "name",
+    "PID": "pid",
+    "GATE": "gate",
+    "IN FLIGHT": "in_flight",
+    "DEVICES": "devices",
+    "CLOSES": "closes",
+    "LAPSES": "lapses",
+}
+TENANT_COLUMNS = {
+    "TENANT": "job",
+    "RANK": "rank",
+    "PID": "pid",
+    "STATE": "state",
+    "MECHANISM": "mechanism",
+    "DEVICES": "devices",
+    "PROCESSES": "processes",
+    "STOPS": "stops",
+    "TROUBLE": "trouble",
+}
+TROUBLE = ("slow_stops", "foreign_resumes", "escalations", "errors", "unstopped_threads")
+
+
+def read_status(runtime_dir: Path) -> dict[str, Any]:
+    """{"runtime_dir", "holders": [...], "tenants": [...]}; both empty if nothing has run here yet.
+
+    Raises SegmentError if the segment is there but unusable.
+    """
+    if not (runtime_dir / "holders").exists():
+        return {"runtime_dir": str(runtime_dir), "holders": [], "tenants": []}
+    with Node.open(runtime_dir, Side.OBSERVER) as node:
+        return {
+            "runtime_dir": str(runtime_dir),
+            "holders": [dataclasses.asdict(view) for view in node.holders()],
+            "tenants": [dataclasses.asdict(view) for view in node.tenants()],
+        }
+
+
+def render_status(status: dict[str, Any]) -> str:
+    """Two tables as plain text."""
+    console = Console(file=io.StringIO(), width=WIDTH, force_terminal=False)
+    console.print(f"node segment in {status['runtime_dir']}")
+    if not status["holders"]:
+        console.print("no sidecar: start one with `valve serve --upstream URL`")
+    else:
+        console.print(_table(HOLDER_COLUMNS, [_with_gate(row) for row in status["holders"]]))
+    if not status["tenants"]:
+        console.print("no tenant: start one with `valve run -- CMD`")
+    else:
+        console.print(_table(TENANT_COLUMNS, [_with_trouble(row) for row in status["tenants"]]))
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue().rstrip()
+
+
+def _with_gate(row: dict[str, Any]) -> dict[str, Any]:
+    live = row["alive"] and row["lease_remaining_ms"] > 0
+    return row | {"gate": ("closed" if row["closed"] else "open") if live else "dead"}
+
+
+def _with_trouble(row: dict[str, Any]) -> dict[str, Any]:
+    found = [f"{key.replace('_', ' ')} {row[key]}" for key in TROUBLE if row[key]]
+    return row | {"state": row["state"] if row["alive"] else "dead", "trouble": ", ".join(found) or "-"}
+
+
+def _table(columns: dict[str, str], rows: list[dict[str, Any]]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in columns:
+        table.add_column(title, overflow="fold")
+    for row in rows:
+        table.add_row(*(_text(row[key]) for key in columns.values()))
+    return table
+
+
+def _text(value: Any) -> str:
+    return ", ".join(value) if isinstance(value, list | tuple) else str(value)

@@ -1,0 +1,1 @@
+"""One suite for every data plane: raw sockets on both sides, nothing of the proxy assumed."""

@@ -1,0 +1,73 @@
+"""The data planes under test. A new one is a new entry in PLANES."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import uvloop
+
+from valve_adapters.registry import by_name
+from valve_sidecar.address import Address
+from valve_sidecar.flight import DataPlane, Intake
+from valve_sidecar.proxy import AiohttpPlane
+
+from .wire import PATIENCE_S
+
+Build = Callable[[str, str, Intake, float], tuple[DataPlane, Callable[[], str]]]
+
+
+def build_aiohttp(listen: str, upstream: str, intake: Intake, connect_timeout_s: float) -> Any:
+    addresses = Address.parse(listen), Address.parse(upstream)
+    plane = AiohttpPlane(*addresses, by_name("openai"), intake, connect_timeout_s=connect_timeout_s)
+    return plane, lambda: str(plane.bound)
+
+
+PLANES: dict[str, Build] = {"aiohttp": build_aiohttp}
+
+
+class Running:
+    """A started data plane on an event loop of its own, as in the product."""
+
+    def __init__(
+        self, build: Build, listen: str, upstream: str, intake: Intake, connect_timeout_s: float
+    ) -> None:
+        self._loop = uvloop.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        self._drained = False
+        self._plane, bound = self._do(self._build(build, listen, upstream, intake, connect_timeout_s))
+        self.address = bound()
+
+    async def _build(self, build: Build, *arguments: Any) -> Any:
+        plane, bound = build(*arguments)
+        await plane.start()
+        return plane, bound
+
+    def begin_drain(self, grace_s: float) -> Any:
+        """Returns a future."""
+        self._drained = True
+        return asyncio.run_coroutine_threadsafe(self._plane.drain(grace_s), self._loop)
+
+    def stop(self) -> None:
+        """Cuts what is left, and insists that no task survives its exchange."""
+        if not self._drained:
+            self.begin_drain(0.01).result(PATIENCE_S)
+        left = self._do(self._tasks_left())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(PATIENCE_S)
+        self._loop.close()
+        assert not left, f"tasks left behind: {left}"
+
+    async def _tasks_left(self) -> list[str]:
+        for _ in range(100):
+            left = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+            if not left:
+                return []
+            await asyncio.sleep(0.01)
+        return [repr(task) for task in left]
+
+    def _do(self, work: Coroutine[Any, Any, Any]) -> Any:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(PATIENCE_S)

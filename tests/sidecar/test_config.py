@@ -1,0 +1,57 @@
+"""Where configuration comes from, and what bad values are answered with."""
+
+from pathlib import Path
+
+import pytest
+
+from valve_sidecar.config import Mode, ServeConfig, load_config
+from valve_sidecar.errors import ConfigError
+
+UP = {"upstream": "http://127.0.0.1:8000"}
+
+
+def test_precedence_flag_environment_file_default(tmp_path: Path) -> None:
+    file = tmp_path / "valve.toml"
+    file.write_text('upstream = "http://file:1"\nmode = "observe"\nworkers = 2\ncooldown_ms = 70\n')
+    config = load_config({"workers": "4"}, file, {"VALVE_WORKERS": "3", "VALVE_MODE": "bypass"})
+    assert config == ServeConfig(upstream="http://file:1", mode=Mode.BYPASS, workers=4, cooldown_ms=70)
+
+
+def test_a_kubernetes_service_named_valve_does_not_confuse_us() -> None:
+    config = load_config(UP, None, {"VALVE_LISTEN": "tcp://10.0.0.1:80", "VALVE_PORT": "tcp://10.0.0.1:80"})
+    assert config.listen == ServeConfig().listen
+
+
+def test_devices_from_the_environment() -> None:
+    assert load_config(UP, None, {"VALVE_DEVICE": "cpu, GPU-1"}).device == ("cpu", "GPU-1")
+
+
+@pytest.mark.parametrize(
+    ("flags", "named"),
+    [
+        ({}, "--upstream"),
+        (UP | {"mode": "maybe"}, "mode must be one of enforce, observe, bypass"),
+        (UP | {"workers": "0"}, "workers must be a number from 1 to 64"),
+        (UP | {"workers": "2.5"}, "whole number"),
+        (UP | {"cooldown_ms": "soon"}, "cooldown_ms must be a number"),
+        (UP | {"cooldown_ms": float("nan")}, "cooldown_ms must be a number"),
+        (UP | {"engine": "vllm2"}, "engine must be one of"),
+        (UP | {"listen": 8780}, "listen must be text"),
+        (UP | {"device": [1]}, "device must be device names"),
+    ],
+)
+def test_bad_values_name_the_key_and_the_mend(flags: dict[str, object], named: str) -> None:
+    with pytest.raises(ConfigError, match=named):
+        load_config(flags, None, {})
+
+
+def test_bad_files(tmp_path: Path) -> None:
+    file = tmp_path / "valve.toml"
+    with pytest.raises(ConfigError, match="cannot read"):
+        load_config(UP, file, {})
+    file.write_text("upstream = ")
+    with pytest.raises(ConfigError, match="not valid TOML"):
+        load_config(UP, file, {})
+    file.write_text('uptsream = "x"')
+    with pytest.raises(ConfigError, match="unknown key 'uptsream'; known are upstream"):
+        load_config(UP, file, {})

@@ -1,0 +1,116 @@
+"""Which close does a tenant's stop answer, and how long did it take."""
+
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from valve_runtime.node import Node
+from valve_sidecar.events import EventLog
+from valve_sidecar.tenants import TenantWatch, generation_reached
+
+
+def ack(kind: str, generation: int, done_ns: int, level: str = "compute_halted") -> SimpleNamespace:
+    return SimpleNamespace(
+        kind=kind, generation=generation, done_ns=done_ns, woken_ns=done_ns - 10, level=level
+    )
+
+
+@dataclass
+class ScriptedNode:
+    """What the segment would show; tests append acknowledgements per row."""
+
+    acks: dict[int, list[SimpleNamespace]] = field(default_factory=dict)
+    pids: dict[int, int] = field(default_factory=dict)
+
+    def tenants(self) -> list[Any]:
+        return [
+            SimpleNamespace(
+                row=row,
+                pid=self.pids.get(row, 100 + row),
+                job="batch",
+                rank=row,
+                mechanism="freezer_cgroup",
+                ack_generation=4,
+            )
+            for row in self.acks
+        ]
+
+    def acknowledgements(self, row: int, since: int) -> tuple[list[Any], int, int]:
+        return self.acks[row][since:], len(self.acks[row]), 0
+
+
+class Scene:
+    def __init__(self) -> None:
+        self.events, self.latencies = EventLog(), list[int]()
+        self.watch = TenantWatch(self.events, self.latencies.append)
+        self.node = ScriptedNode({0: [], 1: []})  # two tenants that run, at generation 4
+        self.collect()
+
+    def collect(self) -> None:
+        self.watch.collect(cast(Node, self.node))
+
+
+def test_every_tenant_s_stop_answers_the_close_and_is_told_once() -> None:
+    scene = Scene()
+    scene.watch.closed(generation=5, readable_ns=1000)
+    scene.node.acks |= {0: [ack("stopped", 5, 1200)], 1: [ack("stopped", 5, 1300)]}
+    scene.collect()
+    scene.collect()
+    assert scene.latencies == [200, 300]
+    assert [event["rank"] for event in scene.events.since(0, 10)["events"]] == [0, 1]
+
+
+def test_a_later_close_does_not_take_an_earlier_stop_and_a_second_stop_is_not_the_first_close_s() -> None:
+    scene = Scene()
+    scene.watch.closed(generation=5, readable_ns=1000)
+    scene.watch.closed(generation=7, readable_ns=5000)
+    scene.node.acks = {0: [ack("stopped", 5, 1200), ack("resumed", 6, 4000), ack("stopped", 7, 5100)]}
+    scene.collect()
+    assert scene.latencies == [200, 100]
+
+
+def test_a_stop_that_answers_another_sidecar_s_close_is_not_ours() -> None:
+    scene = Scene()
+    scene.node.acks = {0: [ack("stopped", 4, 500)]}
+    scene.watch.closed(generation=5, readable_ns=1000)
+    scene.collect()
+    assert scene.latencies == []
+
+
+def test_a_tenant_that_was_stopped_before_we_saw_it_answers_no_close_of_ours() -> None:
+    scene = Scene()
+    scene.watch.closed(generation=5, readable_ns=1000)
+    scene.node.acks[7] = [ack("stopped", 9, 9_000_000_000)]
+    scene.collect()
+    assert scene.latencies == []
+    scene.watch.closed(generation=11, readable_ns=10_000_000_000)
+    scene.node.acks[7] += [ack("resumed", 10, 9_500_000_000), ack("stopped", 11, 10_000_000_400)]
+    scene.collect()
+    assert scene.latencies == [400]
+
+
+def test_only_halted_compute_counts_as_preemption() -> None:
+    scene = Scene()
+    scene.watch.closed(generation=5, readable_ns=1000)
+    scene.node.acks = {0: [ack("stopped", 5, 1200, level="submission_stopped")]}
+    scene.collect()
+    assert scene.latencies == []
+
+
+def test_a_new_tenant_in_an_old_row_is_read_from_its_beginning() -> None:
+    scene = Scene()
+    scene.node.acks = {0: [ack("stopped", 1, 10), ack("resumed", 2, 20)]}
+    scene.collect()
+    scene.node.acks, scene.node.pids = {0: [ack("stopped", 3, 30)]}, {0: 999}
+    scene.collect()
+    assert [event["pid"] for event in scene.events.since(0, 10)["events"]] == [100, 100, 999]
+
+
+@pytest.mark.parametrize(
+    ("generation", "acknowledged", "reached"),
+    [(5, 5, True), (5, 6, True), (6, 5, False), (0xFFFF_FFFF, 0, True), (0, 0xFFFF_FFFF, False)],
+)
+def test_generations_wrap(generation: int, acknowledged: int, reached: bool) -> None:
+    assert generation_reached(generation, acknowledged) is reached
