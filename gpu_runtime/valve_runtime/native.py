@@ -188,7 +188,6 @@ class Library:
                 raise SegmentError(f"{self.path} has another layout of {name}; run `make native`")
 
     def _bind_node(self) -> None:
-        self.now_ns = self._quickly("vlv_now_ns", c_uint64)
         self.node_open = self._waits("vlv_node_open", c_int, c_char_p, c_int, _HANDLE_OUT)
         self.node_close = self._quickly("vlv_node_close", None, Handle)
         self.node_holders = self._quickly("vlv_node_holders", POINTER(HoldersFile), Handle)
@@ -237,7 +236,6 @@ class Library:
         self.freezer_create = self._waits("vlv_freezer_create", c_int, c_char_p, c_int, c_int, _HANDLE_OUT)
         self.freezer_mechanism = self._quickly("vlv_freezer_mechanism", Handle)
         self.freezer_destroy = self._waits("vlv_freezer_destroy", None, Handle)
-        self.freezer_thaw_cgroup = self._waits("vlv_freezer_thaw_cgroup", c_int, c_char_p)
         self.tree_signal = self._waits("vlv_tree_signal", c_int, c_int, c_int, c_int)
 
 

@@ -115,12 +115,3 @@ uint32_t vlv_cgroup_unstopped_threads(const struct vlv_cgroup *cgroup) {
   free(threads.items);
   return unstopped;
 }
-
-int vlv_freezer_thaw_cgroup(const char *cgroup_directory) {
-  struct vlv_cgroup cgroup;
-  int rc = vlv_cgroup_open(&cgroup, cgroup_directory);
-  if (rc) return rc;
-  rc = vlv_cgroup_set_frozen(&cgroup, false);
-  vlv_cgroup_close(&cgroup);
-  return rc;
-}

@@ -213,17 +213,6 @@ static void test_cgroup_below_is_no_way_out(void) {
   while (rmdir(below) && errno == EBUSY) CHECK(!has_passed(&deadline));
 }
 
-static void test_one_shot_thaw(void) {
-  struct vlv_freezer *freezer = make_freezer();
-  start_inside(0, 1);
-  stop_and_confirm(freezer);
-  CHECK(vlv_freezer_thaw_cgroup(directory) == 0);
-  wait_for_progress(0);
-  CHECK(vlv_freezer_thaw_cgroup("/nonexistent") == -ENOENT);
-  end_victims();
-  vlv_freezer_destroy(freezer);
-}
-
 static void test_unusable_cgroup_is_refused(void) {
   struct vlv_freezer *freezer;
   CHECK(vlv_freezer_create("/tmp", getpid(), 0, &freezer) == -ENOENT);
@@ -245,7 +234,6 @@ int main(void) {
   RUN(test_cgroup_lost_while_frozen_lets_run);
   RUN(test_process_that_left_is_stopped);
   RUN(test_cgroup_below_is_no_way_out);
-  RUN(test_one_shot_thaw);
   remove_cgroup();
   return 0;
 }

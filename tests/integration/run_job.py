@@ -14,6 +14,7 @@ from typing import Any
 from valve_runtime.errors import SegmentError
 from valve_runtime.node import Node, Side, TenantView
 from valve_runtime.record import folder
+from valve_runtime.recovery import recover
 from valve_runtime.tree import descendants, start_ticks
 
 from .stage import DEADLINE_S, WITNESS, wait_until
@@ -155,11 +156,15 @@ class Job:
         self.process.wait(DEADLINE_S)
 
     def end(self) -> None:
-        pids = descendants([self.pid])
-        for pid in [self.pid, *pids]:
+        """Leaves nothing stopped behind, also after a failed test."""
+        for pid in {self.pid, *descendants([self.pid])}:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        self.process.communicate(timeout=DEADLINE_S)
+        self.process.wait(DEADLINE_S)
+        for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
+            if pipe:
+                pipe.close()
+        recover(self.directory)
 
 
 def wait_gone(pids: set[int]) -> None:

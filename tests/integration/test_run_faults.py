@@ -97,9 +97,10 @@ def test_both_killed_is_recovered(
         wait_until(lambda: job.records()[0].read_bytes().count(b"ticks") == 5, "a record of all processes")
     gate.close_gate()
     job.wait_state("stopped")
-    processes = job.processes()
-    os.kill(job.guardian(), signal.SIGKILL)
+    processes, guardian = job.processes(), job.guardian()
+    os.kill(guardian, signal.SIGKILL)
     job.kill()
+    wait_gone({guardian})
     (message,) = recover(job.directory)
     assert "ended what was left of it" in message
     wait_gone(processes)

@@ -33,8 +33,6 @@ VLV_API int vlv_freezer_create(const char *cgroup_directory, pid_t reaper, pid_t
 VLV_API const struct vlv_mechanism *vlv_freezer_mechanism(void); /* context: the struct vlv_freezer */
 VLV_API void vlv_freezer_destroy(struct vlv_freezer *freezer);
 
-/* One-shot forms, for the guardian and for recovery. Return 0 or -errno. */
-VLV_API int vlv_freezer_thaw_cgroup(const char *cgroup_directory);
 /* Sends `signal` once to every descendant of `reaper` but `spare`, also to those born meanwhile. How many
  * processes, or -errno. */
 VLV_API int vlv_tree_signal(pid_t reaper, pid_t spare, int signal);
