@@ -1,7 +1,6 @@
 """The binding: finds its library, refuses another layout, says what to do."""
 
 import ctypes
-import time
 from pathlib import Path
 
 import pytest
@@ -63,9 +62,3 @@ def test_a_field_that_moved_is_noticed(field: str, monkeypatch: pytest.MonkeyPat
 def test_a_field_that_we_do_not_know_is_noticed() -> None:
     assert native._ours("vlv_holder_row.invented") == (-1, -1)
     assert native._ours("vlv_invented") == (-1, -1)
-
-
-def test_its_clock_is_pythons() -> None:
-    before = time.monotonic_ns()
-    now = native.library().now_ns()
-    assert before <= now <= time.monotonic_ns()
