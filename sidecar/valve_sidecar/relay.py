@@ -141,11 +141,13 @@ class Exchange:
 
     async def _leave(self, connection: Connection, upload: Upload, *, reusable: bool) -> None:
         """After a stream the connection is not reused: llama.cpp closes it right then, without saying so."""
-        await upload.stop()
-        if reusable:
-            connection.release()  # closes it too, if the response said so or became something else
-        else:
-            connection.close()
+        try:
+            await upload.stop()
+        finally:  # the client may go, and cancel us, right now
+            if reusable:
+                connection.release()  # closes it too, if the response said so or became something else
+            else:
+                connection.close()
 
     # ---- request ----
 
