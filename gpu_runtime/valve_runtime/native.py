@@ -116,7 +116,12 @@ class TenantRow(Structure):
         ("errors", c_uint64),
         ("ack_head", c_uint64),
         ("acks", AckEntry * ACK_RING),
-        ("reserved", c_uint8 * 104),
+        ("runner_pid", c_uint64),
+        ("channels", c_uint64),
+        ("refusals", c_uint64),
+        ("unknown", c_uint64),
+        ("held", c_uint64),
+        ("reserved", c_uint8 * 64),
     )
 
 
@@ -155,6 +160,7 @@ class Library:
         self._bind_tenant()
         self._bind_agent()
         self._bind_freezer()
+        self._bind_job()
 
     def _load(self, kind: type[ctypes.CDLL]) -> ctypes.CDLL:
         try:
@@ -237,6 +243,13 @@ class Library:
         self.freezer_mechanism = self._quickly("vlv_freezer_mechanism", Handle)
         self.freezer_destroy = self._waits("vlv_freezer_destroy", None, Handle)
         self.tree_signal = self._waits("vlv_tree_signal", c_int, c_int, c_int, c_int)
+
+    def _bind_job(self) -> None:
+        """Handles: node, freezer, pid -> job."""
+        self.job_create = self._quickly("vlv_job_create", c_int, Handle, Handle, c_int, _HANDLE_OUT)
+        self.job_mechanism = self._quickly("vlv_job_mechanism", Handle)
+        self.job_set_unshimmed = self._quickly("vlv_job_set_unshimmed", None, Handle, c_uint32)
+        self.job_destroy = self._quickly("vlv_job_destroy", None, Handle)
 
 
 def _ours(name: str) -> tuple[int, int]:

@@ -56,7 +56,9 @@ class HolderView:
 
 @dataclass(frozen=True, slots=True)
 class TenantView:
-    """A tenant's row at one moment. `acknowledgements`: how many it ever wrote."""
+    """A tenant's row at one moment. `acknowledgements`: how many it ever wrote. `runner_pid` is 0 but for a
+    rank, a GPU process of the `valve run` with that pid; what follows it is told by the shim in there.
+    """
 
     row: int
     pid: int
@@ -77,6 +79,11 @@ class TenantView:
     errors: int
     processes: int
     unstopped_threads: int
+    runner_pid: int
+    channels: int
+    refusals: int
+    unknown: int
+    held: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +211,11 @@ class Node:
             errors=row.errors,
             processes=row.processes,
             unstopped_threads=row.unstopped_threads,
+            runner_pid=row.runner_pid,
+            channels=row.channels,
+            refusals=row.refusals,
+            unknown=row.unknown,
+            held=row.held,
         )
 
     def _devices_of_mask(self, mask: int) -> tuple[str, ...]:

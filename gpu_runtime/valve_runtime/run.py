@@ -18,8 +18,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from . import cgroup as cgroups
-from . import native, tree
-from .agent import FreezerAgent
+from . import native, shim, tree
+from .agent import FreezerAgent, JobAgent
 from .cgroup import Cgroup, CgroupUnavailableError
 from .errors import SegmentFullError, TenantError
 from .namespace import own_pid_namespace, proc_is_ours
@@ -58,7 +58,8 @@ def run(command: list[str], options: RunOptions) -> int:
         _tell_if_ungated(node)
         with _cgroup(job) as cgroup:
             record = _describe(job, options.runtime_dir, cgroup)
-            return _TenantRun(node, tenant, cgroup, record).run(command, signals, mask)
+            order = _order(job, options)
+            return _TenantRun(node, tenant, cgroup, record, order).run(command, signals, mask)
 
 
 def _register(node: Node, job: str, options: RunOptions) -> Tenant:
@@ -110,6 +111,13 @@ def _describe(job: str, runtime_dir: Path, cgroup: Cgroup | None) -> Record:
     )
 
 
+def _order(job: str, options: RunOptions) -> shim.Order | None:
+    """None for a job that uses no GPU."""
+    if not shim.is_gpu_job(options.devices):
+        return None
+    return shim.Order(options.runtime_dir, job, os.getpid(), options.devices)
+
+
 def _file_name(job: str) -> str:
     return "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "_" for c in job)[:64]
 
@@ -117,13 +125,24 @@ def _file_name(job: str) -> str:
 class _TenantRun:
     """One tenant from its first process to its last."""
 
-    def __init__(self, node: Node, tenant: Tenant, cgroup: Cgroup | None, record: Record) -> None:
+    def __init__(
+        self,
+        node: Node,
+        tenant: Tenant,
+        cgroup: Cgroup | None,
+        record: Record,
+        order: shim.Order | None = None,
+    ) -> None:
         self._node, self._tenant, self._cgroup, self._record = node, tenant, cgroup, record
+        self._order = order
+        self._agent: FreezerAgent | None = None
         self._can_record = True
         self._guardian_pid = 0
 
     def run(self, command: list[str], signals: frozenset[signal.Signals], mask: SignalMask) -> int:
         environment = os.environ | {tree.MARKER: self._record.job_id}
+        if self._order:
+            environment |= shim.environment(self._order, command[0], environment)
         family = self._spawn(command, environment, mask)
         self._guardian_pid = family.guardian_pid
         self._confine(family)
@@ -157,15 +176,28 @@ class _TenantRun:
             self._cgroup = None
 
     def _attend(self, family: Family, signals: frozenset[signal.Signals]) -> int:
-        remember = None if self._cgroup else self._remember
-        watch = Watch(family, self, signals, remember)
-        agent = FreezerAgent(self._tenant, self._cgroup.path if self._cgroup else None, self._guardian_pid)
+        idle = self._cgroup is not None and self._order is None
+        watch = Watch(family, self, signals, None if idle else self._refresh)
+        self._agent = agent = self._start_agent()
         try:
             agent.wait_ready()
             family.release()
             return watch.wait()
         finally:
             agent.stop()
+
+    def _start_agent(self) -> FreezerAgent:
+        cgroup = self._cgroup.path if self._cgroup else None
+        if self._order:
+            return JobAgent(self._node, self._tenant, cgroup, self._guardian_pid)
+        return FreezerAgent(self._tenant, cgroup, self._guardian_pid)
+
+    def _refresh(self, members: tuple[tree.Process, ...]) -> None:
+        """Now and then, with the tree's processes."""
+        if self._cgroup is None:
+            self._remember(members)
+        if isinstance(self._agent, JobAgent):
+            self._agent.look_for_unshimmed(members)
 
     def _remember(self, members: tuple[tree.Process, ...]) -> None:
         """Writes the recovery record, if it has changed. Without one we go on, but say so once."""

@@ -49,6 +49,11 @@ static const struct vlv_layout_entry entries[] = {
     FIELD(vlv_tenant_row, errors),
     FIELD(vlv_tenant_row, ack_head),
     FIELD(vlv_tenant_row, acks),
+    FIELD(vlv_tenant_row, runner_pid),
+    FIELD(vlv_tenant_row, channels),
+    FIELD(vlv_tenant_row, refusals),
+    FIELD(vlv_tenant_row, unknown),
+    FIELD(vlv_tenant_row, held),
     SIZE(vlv_tenants_file),
     FIELD(vlv_tenants_file, rows),
 };

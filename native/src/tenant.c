@@ -48,6 +48,14 @@ static void reset_counters(struct vlv_tenant_row *row) {
   store64(&row->errors, 0);
 }
 
+static void reset_shim(struct vlv_tenant_row *row) {
+  store64(&row->runner_pid, 0);
+  store64(&row->channels, 0);
+  store64(&row->refusals, 0);
+  store64(&row->unknown, 0);
+  store64(&row->held, 0);
+}
+
 static void fill_row(struct vlv_tenant *tenant, const char *job, uint32_t rank) {
   struct vlv_tenant_row *row = tenant->row;
   store64(&row->owner_pid, 0);
@@ -58,6 +66,7 @@ static void fill_row(struct vlv_tenant *tenant, const char *job, uint32_t rank) 
   memcpy(row->devices, tenant->devices, sizeof row->devices);
   reset_state(row);
   reset_counters(row);
+  reset_shim(row);
   store64(&row->owner_pid, (uint64_t)getpid());
 }
 

@@ -72,12 +72,18 @@ static void begin_stop(struct turn *turn) {
   turn->asked_ns = turn->now_ns;
 }
 
-/* A mechanism that changes from one to another has escalated. */
+/* Best first is CHANNELS, LAUNCH, then the freezers; NONE is no mechanism yet. */
+static bool is_worse(uint32_t now, uint32_t before) {
+  static const uint8_t places[] = {0, 3, 4, 2, 1};
+  return before != VLV_MECHANISM_NONE && places[now] > places[before];
+}
+
+/* A mechanism that changes to a worse one has escalated; back is no news. */
 static void publish_mechanism(const struct turn *turn) {
   uint32_t before = load32(&row_of(turn)->mechanism), now = turn->mechanism->id(turn->context);
   if (now == before) return;
   store32(&row_of(turn)->mechanism, now);
-  if (before != VLV_MECHANISM_NONE) count64(&row_of(turn)->escalations, 1);
+  if (is_worse(now, before)) count64(&row_of(turn)->escalations, 1);
 }
 
 static void publish_processes(const struct turn *turn) {

@@ -22,7 +22,7 @@ from .stage import DEADLINE_S, WITNESS, wait_until
 HOLDER = """
 import select, sys
 from valve_runtime.node import Holder, Node, Side
-holder = Holder.register(Node.open(sys.argv[1], Side.HOLDER), "test", ("cpu",))
+holder = Holder.register(Node.open(sys.argv[1], Side.HOLDER), "test", (sys.argv[2],))
 while True:
     print("ready", flush=True)
     while not select.select([sys.stdin], [], [], 0.2)[0]:
@@ -48,11 +48,11 @@ exec(witness)
 
 
 class GateKeeper:
-    """Another process that closes and opens the gate of "cpu", and can be killed."""
+    """Another process that closes and opens the gate of a device, and can be killed."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, device: str = "cpu") -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-c", HOLDER, str(directory)],
+            [sys.executable, "-c", HOLDER, str(directory), device],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

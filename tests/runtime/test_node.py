@@ -53,6 +53,14 @@ def test_a_tenant_is_seen_by_the_other_side(holders: Node, tenants: Node) -> Non
     assert (view.row, view.pid, view.alive) == (tenant.row, os.getpid(), True)
     assert (view.job, view.rank, view.devices) == ("batch", 2, ("cpu", GPU))
     assert (view.mechanism, view.state, view.ack_level) == ("none", "running", "running")
+    assert (view.runner_pid, view.channels, view.refusals, view.unknown, view.held) == (0, 0, 0, 0, 0)
+
+
+def test_what_a_shim_tells_is_seen(holders: Node, tenants: Node) -> None:
+    row = tenant_row(tenants, Tenant.register(tenants, "batch", 0, [GPU]).row)
+    row.runner_pid, row.channels, row.refusals, row.unknown, row.held = 4711, 8, 1, 2, 3
+    (view,) = holders.tenants()
+    assert (view.runner_pid, view.channels, view.refusals, view.unknown, view.held) == (4711, 8, 1, 2, 3)
 
 
 def test_views_are_plain_data(holders: Node, tenants: Node) -> None:

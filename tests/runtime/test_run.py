@@ -25,6 +25,15 @@ def test_a_job_may_have_any_name(tmp_path: Path) -> None:
     assert runs._describe("a", tmp_path, None).job_id != runs._describe("a", tmp_path, None).job_id
 
 
+def test_only_a_gpu_job_has_something_for_the_shim(tmp_path: Path) -> None:
+    gpu = "GPU-00112233-4455-6677-8899-aabbccddeeff"
+    assert runs._order("job", RunOptions("job", ("cpu",), 0, tmp_path)) is None
+    order = runs._order("job", RunOptions("job", (gpu,), 0, tmp_path))
+    assert order is not None
+    assert (order.runtime_dir, order.job, order.runner_pid) == (tmp_path, "job", os.getpid())
+    assert order.devices == (gpu,)
+
+
 def test_a_missing_runtime_directory_is_named(tmp_path: Path) -> None:
     with pytest.raises(SegmentError, match=str(tmp_path / "nowhere")):
         run(["true"], RunOptions(None, ("cpu",), 0, tmp_path / "nowhere"))

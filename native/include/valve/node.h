@@ -145,7 +145,13 @@ struct vlv_tenant_row {           /* 2048 bytes */
   VLV_ATOMIC(uint64_t) errors;
   VLV_ATOMIC(uint64_t) ack_head;     /* acknowledgements that this owner ever wrote */
   struct vlv_ack acks[VLV_ACK_RING]; /* number i is in acks[i % VLV_ACK_RING]: read by vlv_tenant_acks() */
-  uint8_t reserved[104];
+  /* What the preload shim of a GPU process tells; all 0 elsewhere. */
+  VLV_ATOMIC(uint64_t) runner_pid; /* this row is a rank: pid of the `valve run` that it belongs to */
+  VLV_ATOMIC(uint64_t) channels;   /* GPU channels known now */
+  VLV_ATOMIC(uint64_t) refusals;   /* controls that the driver refused */
+  VLV_ATOMIC(uint64_t) unknown;    /* driver calls passed through without being understood */
+  VLV_ATOMIC(uint64_t) held;       /* launches that waited for the gate (mechanism launch) */
+  uint8_t reserved[64];
 };
 
 struct vlv_tenants_file {
