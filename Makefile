@@ -57,12 +57,12 @@ check: native
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
-	$(BIN)/clang-format --dry-run --Werror $$(git ls-files 'native/*.c' 'native/*.h')
+	$(BIN)/clang-format --dry-run --Werror $$(git ls-files 'native/*.c' 'native/*.h' 'tests/gpu/*.c' 'tests/gpu/*.h')
 
 format:
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-	$(BIN)/clang-format -i $$(git ls-files 'native/*.c' 'native/*.h')
+	$(BIN)/clang-format -i $$(git ls-files 'native/*.c' 'native/*.h' 'tests/gpu/*.c' 'tests/gpu/*.h')
 
 bench: setup
 	$(BIN)/python -m valve_sidecar bench preemption

@@ -1,8 +1,12 @@
 /* Every submitting call of libcuda: held back while the launch gate is closed, then passed on in the
  * application's own thread. A call within a call (an interposer below us, libcuda itself) is not held again.
+ *
+ * There are two wrappers of each. The exported one stands in the dynamic linker's order and passes on to the
+ * next in that order; the other stands for what a lookup found, and passes on to just that.
  */
 #include "interpose_cuda.h"
 
+#include <stdatomic.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -18,10 +22,16 @@ typedef uintptr_t word;
 
 static _Thread_local int depth __attribute__((tls_model("initial-exec")));
 
-static void *enter(enum interposed_call call) {
+static _Atomic(void *) found_calls[INTERPOSED_COUNT];
+
+static void *found_of(enum interposed_call call) {
+  return atomic_load_explicit(&found_calls[call], memory_order_relaxed);
+}
+
+static void *enter(enum interposed_call call, void *(*pass_on_to)(enum interposed_call call)) {
   if (depth++ > 0) return lowest_of(call);
   launch_enter(&launch_gate);
-  return next_of(call);
+  return pass_on_to(call);
 }
 
 static void leave(word stream) {
@@ -66,31 +76,39 @@ static word find_stream(const word *arguments, int number, word otherwise) {
 #define ARGUMENTS_10 ARGUMENTS_9, j
 #define ARGUMENTS_11 ARGUMENTS_10, k
 
-#define WRAP(name, arity, stream, default_stream)                                      \
-  VLV_API int name(PARAMETERS_##arity);                                                \
-  VLV_API int name(PARAMETERS_##arity) {                                               \
-    const word arguments[] = {ARGUMENTS_##arity};                                      \
-    int (*next)(PARAMETERS_##arity) = (int (*)(PARAMETERS_##arity))enter(CALL_##name); \
-    int result = next != NULL ? next(ARGUMENTS_##arity) : CUDA_ERROR_NOT_INITIALIZED;  \
-    leave(find_stream(arguments, stream, default_stream));                             \
-    return result;                                                                     \
+#define WRAP(linkage, wrapper, call, pass_on_to, arity, stream, default_stream)             \
+  linkage int wrapper(PARAMETERS_##arity);                                                  \
+  linkage int wrapper(PARAMETERS_##arity) {                                                 \
+    const word arguments[] = {ARGUMENTS_##arity};                                           \
+    int (*next)(PARAMETERS_##arity) = (int (*)(PARAMETERS_##arity))enter(call, pass_on_to); \
+    int result = next != NULL ? next(ARGUMENTS_##arity) : CUDA_ERROR_NOT_INITIALIZED;       \
+    leave(find_stream(arguments, stream, default_stream));                                  \
+    return result;                                                                          \
   }
+#define WRAP_NAME(name, arity, stream, default_stream)                     \
+  WRAP(VLV_API, name, CALL_##name, next_of, arity, stream, default_stream) \
+  WRAP(static, found_##name, CALL_##name, found_of, arity, stream, default_stream)
 #define WRAP_BOTH(name, variant, arity, stream) \
-  WRAP(name, arity, stream, 0)                  \
-  WRAP(name##variant, arity, stream, (word)WINDOW_STREAM_PER_THREAD)
+  WRAP_NAME(name, arity, stream, 0)             \
+  WRAP_NAME(name##variant, arity, stream, (word)WINDOW_STREAM_PER_THREAD)
 INTERPOSED(WRAP_BOTH)
 
-#define ADDRESSES(name, variant, arity, stream) (void *)name, (void *)name##variant,
-static void *const wrappers[INTERPOSED_COUNT] = {INTERPOSED(ADDRESSES)};
+#define FOUND(name, variant, arity, stream) (void *)found_##name, (void *)found_##name##variant,
+static void *const wrappers[INTERPOSED_COUNT] = {INTERPOSED(FOUND)};
 
-void *interpose_by_name(const char *name) {
+static void *wrap(int call, void *function) {
+  atomic_store_explicit(&found_calls[call], function, memory_order_relaxed);
+  return wrappers[call];
+}
+
+void *interpose_by_name(const char *name, void *function) {
   for (int call = 0; call < INTERPOSED_COUNT; call++)
-    if (strcmp(interposed_names[call], name) == 0) return wrappers[call];
+    if (strcmp(interposed_names[call], name) == 0) return wrap(call, function);
   return NULL;
 }
 
-void *interpose_by_address(const void *function) {
+void *interpose_by_address(void *function) {
   for (int call = 0; call < INTERPOSED_COUNT; call++)
-    if (function == lowest_of((enum interposed_call)call)) return wrappers[call];
+    if (function == lowest_of((enum interposed_call)call)) return wrap(call, function);
   return NULL;
 }

@@ -1,13 +1,14 @@
-/* interpose_cuda.h - which of our wrappers stands for a function of libcuda. All return NULL for none. */
+/* interpose_cuda.h - wrappers for functions of libcuda that somebody has looked up. Each passes on to the
+ * function that was found last under its name. All return NULL where we have none. */
 #ifndef VALVE_PRELOAD_INTERPOSE_CUDA_H
 #define VALVE_PRELOAD_INTERPOSE_CUDA_H
 
 #include <stdbool.h>
 
 /* By the exported name: "cuMemcpyHtoD_v2". */
-void *interpose_by_name(const char *name);
+void *interpose_by_name(const char *name, void *function);
 /* By libcuda's own address of it. */
-void *interpose_by_address(const void *function);
+void *interpose_by_address(void *function);
 /* Whether a function of this name submits work, in the list or not. */
 bool interpose_is_submission(const char *name);
 

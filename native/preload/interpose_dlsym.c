@@ -32,13 +32,16 @@ bool interpose_is_submission(const char *name) {
   return false;
 }
 
-static void *find_wrapper(const char *name) {
+static void *find_wrapper(const char *name, void *function) {
   if (strcmp(name, "cuGetProcAddress") == 0) return (void *)cuGetProcAddress;
   if (strcmp(name, "cuGetProcAddress_v2") == 0) return (void *)cuGetProcAddress_v2;
-  if (!interpose_is_submission(name)) return NULL;
-  void *wrapper = interpose_by_name(name);
+  void *wrapper = interpose_by_name(name, function);
   if (wrapper == NULL) shim_saw_unknown_call();
   return wrapper;
+}
+
+static bool is_wanted(const char *name) {
+  return strncmp(name, "cuGetProcAddress", strlen("cuGetProcAddress")) == 0 || interpose_is_submission(name);
 }
 
 /* For the instructions below: the answer, or NULL for glibc's. Only a library that has the function is
@@ -47,10 +50,9 @@ static void *find_wrapper(const char *name) {
 __attribute__((visibility("hidden"))) void *interpose_found(void *handle, const char *name);
 void *interpose_found(void *handle, const char *name) {
   next_begin();
-  if (handle == RTLD_NEXT || handle == RTLD_DEFAULT || name == NULL) return NULL;
-  if (name[0] != 'c' || name[1] != 'u') return NULL;
-  void *wrapper = find_wrapper(name);
-  return wrapper != NULL && next_dlsym(handle, name) != NULL ? wrapper : NULL;
+  if (handle == RTLD_NEXT || handle == RTLD_DEFAULT || name == NULL || !is_wanted(name)) return NULL;
+  void *function = next_dlsym(handle, name);
+  return function != NULL ? find_wrapper(name, function) : NULL;
 }
 
 #if defined(__x86_64__)
@@ -82,7 +84,7 @@ __asm__(
 /* ---- cuGetProcAddress ---- */
 
 /* `symbol` is without version: the one that was meant is told by the address, or else is the newest. */
-static void *find_by_symbol(const char *symbol, uint64_t flags) {
+static void *find_by_symbol(const char *symbol, uint64_t flags, void *function) {
   static const char *const endings[][2] = {
       {"_v2_ptsz", "_v2"}, {"_v2_ptds", "_v2"}, {"_ptsz", ""}, {"_ptds", ""}};
   char name[128];
@@ -90,7 +92,7 @@ static void *find_by_symbol(const char *symbol, uint64_t flags) {
     const char *ending = endings[i][(flags & PER_THREAD_DEFAULT_STREAM) == 0];
     if (strlen(symbol) + strlen(ending) >= sizeof name) return NULL;
     strcat(strcpy(name, symbol), ending);
-    void *wrapper = interpose_by_name(name);
+    void *wrapper = interpose_by_name(name, function);
     if (wrapper != NULL) return wrapper;
   }
   return NULL;
@@ -98,7 +100,7 @@ static void *find_by_symbol(const char *symbol, uint64_t flags) {
 
 static void *substitute_submission(const char *symbol, uint64_t flags, void *function) {
   void *wrapper = interpose_by_address(function);
-  if (wrapper == NULL) wrapper = find_by_symbol(symbol, flags);
+  if (wrapper == NULL) wrapper = find_by_symbol(symbol, flags, function);
   if (wrapper == NULL) shim_saw_unknown_call();
   return wrapper != NULL ? wrapper : function;
 }

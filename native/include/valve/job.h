@@ -11,8 +11,8 @@
  * On resume the tree is thawed; ranks enable their channels by themselves once they run. The next stop begins
  * with the ranks again.
  *
- * Levels: the least of the ranks' own. A frozen GPU process has only stopped submitting, so the freezer's level
- * is SUBMISSION_STOPPED here, or COMPUTE_HALTED where ranks have halted as well.
+ * Levels: the least of the ranks' own. A frozen GPU process has only stopped submitting, so the freezer's
+ * level is SUBMISSION_STOPPED here, or COMPUTE_HALTED where ranks have halted as well.
  */
 #ifndef VALVE_JOB_H
 #define VALVE_JOB_H
@@ -23,8 +23,8 @@
 
 struct vlv_job;
 
-/* `freezer` is used, not owned; both it and `node` must outlive the job. `runner` is the pid that ranks name as
- * theirs (VALVE_RUNNER). 0 or -ENOMEM. */
+/* `freezer` is used, not owned; both it and `node` must outlive the job. `runner` is the pid that ranks name
+ * as theirs (VALVE_RUNNER). 0 or -ENOMEM. */
 VLV_API int vlv_job_create(const struct vlv_node *node, struct vlv_freezer *freezer, pid_t runner,
                            struct vlv_job **out);
 VLV_API const struct vlv_mechanism *vlv_job_mechanism(void); /* context: the struct vlv_job */
