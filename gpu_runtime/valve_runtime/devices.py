@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pynvml
 
+from . import mps
 from .device_id import CPU, device_bytes
 from .errors import DeviceError
+
+NO_MIG = (
+    "MIG slices of a GPU cannot be stopped one by one; name a whole GPU, or end MIG with "
+    "`nvidia-smi -i {} -mig 0`"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +24,10 @@ class Gpu:
     index: int
     uuid: str  # GPU-xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx
     name: str
+    mig: bool = False
+    exclusive: bool = False  # compute mode: one process at a time, or none
+    utilisation_percent: int | None = None
+    processes: int = 0  # that compute on it now
 
 
 def gpus() -> list[Gpu]:
@@ -35,8 +46,25 @@ def gpus() -> list[Gpu]:
 
 def _gpu(index: int) -> Gpu:
     handle = pynvml.nvmlDeviceGetHandleByIndex(index)
-    uuid, name = pynvml.nvmlDeviceGetUUID(handle), pynvml.nvmlDeviceGetName(handle)
-    return Gpu(index, str(uuid), str(name))
+    utilisation = _ask(pynvml.nvmlDeviceGetUtilizationRates, handle)
+    return Gpu(
+        index,
+        uuid=str(pynvml.nvmlDeviceGetUUID(handle)),
+        name=str(pynvml.nvmlDeviceGetName(handle)),
+        mig=(_ask(pynvml.nvmlDeviceGetMigMode, handle) or (0,))[0] == pynvml.NVML_DEVICE_MIG_ENABLE,
+        exclusive=_ask(pynvml.nvmlDeviceGetComputeMode, handle)
+        not in (None, pynvml.NVML_COMPUTEMODE_DEFAULT),
+        utilisation_percent=None if utilisation is None else int(utilisation.gpu),
+        processes=len(_ask(pynvml.nvmlDeviceGetComputeRunningProcesses, handle) or ()),
+    )
+
+
+def _ask(question: Callable[[Any], Any], handle: Any) -> Any:
+    """None for what this GPU, or this driver, does not know."""
+    try:
+        return question(handle)
+    except pynvml.NVMLError:
+        return None
 
 
 def resolve(
@@ -75,8 +103,25 @@ def _resolve_one(name: str, known: list[Gpu]) -> str:
         return CPU
     matches = [gpu for gpu in known if name in (str(gpu.index), gpu.uuid)]
     matches = matches or [gpu for gpu in known if len(name) > 4 and gpu.uuid.startswith(name)]
+    if name.startswith("MIG-"):
+        raise DeviceError(f"{name}: {NO_MIG.format('GPU')}")
     if len(matches) == 1:
-        device_bytes(matches[0].uuid)  # refuses what the segment cannot name, such as a MIG slice
-        return matches[0].uuid
+        return _whole(matches[0])
     have = ", ".join(f"{gpu.index} ({gpu.uuid})" for gpu in known) or "no GPU (NVML finds no driver)"
     raise DeviceError(f"no such device: {name!r}; this machine has cpu and {have}")
+
+
+def _whole(gpu: Gpu) -> str:
+    if gpu.mig:
+        raise DeviceError(f"GPU {gpu.index} is in MIG mode: {NO_MIG.format(gpu.index)}")
+    device_bytes(gpu.uuid)  # refuses what the segment cannot name
+    return gpu.uuid
+
+
+def refuse_mps(devices: Sequence[str], server: int | None = None) -> None:
+    """Raises DeviceError if one of the devices is a GPU and the Multi-Process Service runs here."""
+    if all(device == CPU for device in devices):
+        return
+    pid = server if server is not None else mps.find_server()
+    if pid is not None:
+        raise DeviceError(mps.REASON.format(pid=pid))

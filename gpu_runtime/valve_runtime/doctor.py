@@ -11,17 +11,18 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from enum import StrEnum
+from dataclasses import asdict
 from pathlib import Path
 
 import orjson
 
 from . import native
 from .cgroup import Cgroup, CgroupUnavailableError
-from .devices import gpus
+from .check import Check, Verdict
+from .devices import Gpu, gpus
+from .doctor_gpu import examine_gpus
 from .errors import ValveRuntimeError
 from .node import Node, Side
 
@@ -30,28 +31,14 @@ STOP_DEADLINE_S = 2.0
 TMPFS_NAMES = ("tmpfs", "ramfs")
 
 
-class Verdict(StrEnum):
-    OK = "ok"
-    NOTE = "note"  # works, could be better
-    ERROR = "error"
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One thing that was tried. `mend` is empty if there is nothing to do."""
-
-    name: str
-    verdict: Verdict
-    found: str
-    mend: str = ""
-
-
 def examine(runtime_dir: Path) -> list[Check]:
-    """Tries everything, in the order in which a person would mend it. Takes about a second."""
+    """Tries everything, in the order in which a person would mend it: a second, with a GPU three."""
     checks = [check_library(), check_runtime_dir(runtime_dir), check_segment(runtime_dir)]
     cgroup, signals = check_cgroup_freezer(), check_signal_freezer()
-    checks += [cgroup, signals, check_priority(), check_devices(), check_mechanism(cgroup, signals)]
-    return checks
+    found = gpus()
+    checks += [cgroup, signals, check_priority(), check_devices(found)]
+    gates = examine_gpus(found) if found else []
+    return [*checks, *gates, check_mechanism(cgroup, signals, gates)]
 
 
 def healthy(checks: list[Check]) -> bool:
@@ -144,18 +131,22 @@ def check_priority() -> Check:
     return Check("priority", Verdict.NOTE, "no real-time priority", mend)
 
 
-def check_devices() -> Check:
-    found = gpus()
+def check_devices(found: Sequence[Gpu]) -> Check:
     if not found:
         return Check("devices", Verdict.OK, "cpu (no NVIDIA driver)")
     return Check("devices", Verdict.OK, ", ".join(f"{gpu.index}: {gpu.name} ({gpu.uuid})" for gpu in found))
 
 
-def check_mechanism(cgroup: Check, signals: Check) -> Check:
+def check_mechanism(cgroup: Check, signals: Check, gates: Sequence[Check] = ()) -> Check:
+    """What will stop a tenant: on the GPU, and its processes."""
+    by_gpu = [f"GPU: {gate.found.partition(' ')[0]}; " for gate in gates if gate.name == "GPU gate"]
+    prefix = by_gpu[0] if by_gpu and gates[-1].verdict is Verdict.OK else ""
     if cgroup.verdict is Verdict.OK:
-        return Check("mechanism", Verdict.OK, "freezer by cgroup v2")
+        return Check("mechanism", Verdict.OK, f"{prefix}freezer by cgroup v2")
     if signals.verdict is Verdict.OK:
-        return Check("mechanism", Verdict.NOTE, "freezer by signals: slower for processes with many threads")
+        return Check(
+            "mechanism", Verdict.NOTE, f"{prefix}freezer by signals: slower for processes with many threads"
+        )
     return Check("mechanism", Verdict.ERROR, "nothing can stop a tenant here", cgroup.mend)
 
 

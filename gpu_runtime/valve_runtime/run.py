@@ -33,13 +33,14 @@ from .watch import WATCHED, Watch
 @dataclass(frozen=True, slots=True)
 class RunOptions:
     """`job`: None for the command's name and our pid. `devices`: as valve_runtime.devices.resolve gives
-    them.
+    them. `pinned`: the command is to see no other GPU.
     """
 
     job: str | None
     devices: tuple[str, ...]
     rank: int
     runtime_dir: Path
+    pinned: bool = False
 
 
 def run(command: list[str], options: RunOptions) -> int:
@@ -115,7 +116,7 @@ def _order(job: str, options: RunOptions) -> shim.Order | None:
     """None for a job that uses no GPU."""
     if not shim.is_gpu_job(options.devices):
         return None
-    return shim.Order(options.runtime_dir, job, os.getpid(), options.devices)
+    return shim.Order(options.runtime_dir, job, os.getpid(), options.devices, options.pinned)
 
 
 def _file_name(job: str) -> str:
@@ -142,6 +143,7 @@ class _TenantRun:
     def run(self, command: list[str], signals: frozenset[signal.Signals], mask: SignalMask) -> int:
         environment = os.environ | {tree.MARKER: self._record.job_id}
         if self._order:
+            environment |= self._order.visibility()
             environment |= shim.environment(self._order, command[0], environment)
         family = self._spawn(command, environment, mask)
         self._guardian_pid = family.guardian_pid

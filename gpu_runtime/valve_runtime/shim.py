@@ -38,6 +38,12 @@ class Order:
     job: str
     runner_pid: int
     devices: tuple[str, ...]
+    pinned: bool = False
+
+    def visibility(self) -> dict[str, str]:
+        """What keeps CUDA from other GPUs than the job's, if that is wanted."""
+        gpus = [device for device in self.devices if device != CPU]
+        return {"CUDA_VISIBLE_DEVICES": ",".join(gpus)} if self.pinned else {}
 
     def environment(self, library: Path, base: Mapping[str, str]) -> dict[str, str]:
         """To be added to `base`. What is preloaded there already stays, after the shim."""

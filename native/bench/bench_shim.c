@@ -1,8 +1,8 @@
 /* Times the shim on the fake driver: bench_shim [CYCLES]. Prints JSON, all figures in nanoseconds.
- *   wake      gate closed -> the agent in the GPU process runs
- *   work      the agent runs -> every channel is off (the control's time included)
- *   close     gate closed -> every channel is off
- *   control   the control alone, issued by another process through the victim's own open file (the direct
+ *   agent     gate closed -> every channel is off, of a program whose GPU is idle: what all but the driver
+ * takes and of one with a kernel running: wake      gate closed -> the agent in the GPU process runs work the
+ * agent runs -> every channel is off (the control's time included) close     gate closed -> every channel is
+ * off control   the control alone, issued by another process through the victim's own open file (the direct
  * path) ioctl, launch  of one call that nobody stops, with the shim and without, by turns A figure of the
  * fake says what our own code costs, and nothing about a GPU.
  */
@@ -62,6 +62,14 @@ static int time_strangers(pid_t pid, int cycles, uint64_t *values) {
   return count;
 }
 
+static void print_agent(int cycles) {
+  pid_t pid = start_victim("victim_linked", "late", "0");
+  struct vlv_tenant_row *row = wait_row(pid);
+  for (int i = 0; i < cycles; i++) time_one_stop(row, i);
+  print_figures("agent", taken.close, cycles, ",");
+  kill_and_wait(pid);
+}
+
 static void print_stops(int cycles) {
   static uint64_t control[CYCLES_MAX];
   pid_t pid = start_victim("victim_linked", "persistent", "0");
@@ -104,6 +112,7 @@ int main(int count, char **arguments) {
   scratch_make();
   stage_begin();
   printf("{\n");
+  print_agent(cycles);
   print_stops(cycles);
   print_calls();
   printf("}\n");

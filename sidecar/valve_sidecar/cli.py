@@ -11,7 +11,7 @@ from pathlib import Path
 import orjson
 
 from valve_loadgen import cli as bench
-from valve_runtime.devices import resolve
+from valve_runtime.devices import refuse_mps, resolve
 from valve_runtime.doctor import examine, healthy, render_checks
 from valve_runtime.errors import ValveRuntimeError
 from valve_runtime.recovery import recover
@@ -80,6 +80,7 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser.add_argument(
         "--device", action="append", help="what it computes on: cpu, a GPU's index or UUID; repeatable"
     )
+    parser.add_argument("--gpu", help="the GPUs that it may see: indexes or UUIDs, comma separated")
     _add_runtime_dir(parser)
     parser.add_argument("argv", nargs=argparse.REMAINDER, metavar="-- CMD ARGS...")
     parser.set_defaults(act=_run)
@@ -136,10 +137,11 @@ def _run(args: argparse.Namespace) -> int:
     if not argv:
         print("valve run: no command; write: valve run -- CMD ARGS...", file=sys.stderr)
         return 2
-    devices = resolve(tuple(args.device or ()))
-    return run(
-        argv, RunOptions(job=args.job, devices=devices, rank=args.rank, runtime_dir=_runtime_dir(args))
-    )
+    gpus = args.gpu.split(",") if args.gpu is not None else []
+    devices = resolve((*(args.device or ()), *gpus))
+    refuse_mps(devices)
+    options = RunOptions(args.job, devices, args.rank, _runtime_dir(args), pinned=args.gpu is not None)
+    return run(argv, options)
 
 
 def _status(args: argparse.Namespace) -> int:

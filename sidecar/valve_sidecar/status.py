@@ -31,10 +31,20 @@ TENANT_COLUMNS = {
     "MECHANISM": "mechanism",
     "DEVICES": "devices",
     "PROCESSES": "processes",
+    "CHANNELS": "channels",
     "STOPS": "stops",
     "TROUBLE": "trouble",
 }
-TROUBLE = ("slow_stops", "foreign_resumes", "escalations", "errors", "unstopped_threads")
+TROUBLE = (
+    "slow_stops",
+    "foreign_resumes",
+    "escalations",
+    "errors",
+    "unstopped_threads",
+    "refusals",
+    "unknown",
+    "held",
+)
 
 
 def read_status(runtime_dir: Path) -> dict[str, Any]:
@@ -63,7 +73,7 @@ def render_status(status: dict[str, Any]) -> str:
     if not status["tenants"]:
         console.print("no tenant: start one with `valve run -- CMD`")
     else:
-        console.print(_table(TENANT_COLUMNS, [_with_trouble(row) for row in status["tenants"]]))
+        console.print(_table(TENANT_COLUMNS, [_with_trouble(row) for row in _by_job(status["tenants"])]))
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue().rstrip()
 
@@ -71,6 +81,18 @@ def render_status(status: dict[str, Any]) -> str:
 def _with_gate(row: dict[str, Any]) -> dict[str, Any]:
     live = row["alive"] and row["lease_remaining_ms"] > 0
     return row | {"gate": ("closed" if row["closed"] else "open") if live else "dead"}
+
+
+def _by_job(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Each `valve run` with its ranks below it."""
+    runners = {row["pid"] for row in rows if not row["runner_pid"]}
+    alone = [row for row in rows if row["runner_pid"] not in runners]
+    return [each for row in alone for each in (row, *_ranks(row["pid"], rows))]
+
+
+def _ranks(runner_pid: int, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    ranks = [row for row in rows if row["runner_pid"] == runner_pid]
+    return [row | {"job": f"  {row['job']}", "devices": "-", "processes": "-"} for row in ranks]
 
 
 def _with_trouble(row: dict[str, Any]) -> dict[str, Any]:

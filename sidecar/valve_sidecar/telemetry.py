@@ -98,6 +98,7 @@ class _StateCollector:
         yield from _gate_metrics(self._state)
         yield from _request_metrics(self._state["counters"])
         yield from _tenant_metrics(self._state["tenants"])
+        yield from _shim_metrics(self._state["tenants"])
 
 
 def _gate_metrics(state: State) -> Iterator[Metric]:
@@ -162,6 +163,27 @@ def _tenant_metrics(tenants: list[State]) -> Iterator[Metric]:
         for key, family in families.items():
             family.add_metric(values, tenant[key])
     yield stopped
+    yield from families.values()
+
+
+def _shim_metrics(tenants: list[State]) -> Iterator[Metric]:
+    """What the shim in each GPU process of a tenant tells."""
+    labels = ["row", "job", "rank"]
+    channels = GaugeMetricFamily("valve_shim_channels", "GPU channels that the shim knows.", labels=labels)
+    families = {
+        key: CounterMetricFamily(f"valve_shim_{name}", text, labels=labels)
+        for key, name, text in (
+            ("refusals", "refusals", "Controls of channels that the driver refused."),
+            ("unknown", "unknown_calls", "Driver calls that the shim passed through without knowing them."),
+            ("held", "held_launches", "Launches that waited for the gate."),
+        )
+    }
+    for tenant in (tenant for tenant in tenants if tenant["alive"] and tenant["runner_pid"]):
+        values = [str(tenant["row"]), tenant["job"], str(tenant["rank"])]
+        channels.add_metric(values, tenant["channels"])
+        for key, family in families.items():
+            family.add_metric(values, tenant[key])
+    yield channels
     yield from families.values()
 
 

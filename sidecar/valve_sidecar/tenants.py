@@ -67,8 +67,8 @@ class TenantWatch:
             self._last_generation[key] = tenant.ack_generation
         for ack in acks:
             self._record(tenant, ack)
-            if ack.kind == "stopped" and ack.level == "compute_halted":
-                self._join(key, ack)
+            if ack.kind == "stopped" and ack.level == "compute_halted" and not tenant.runner_pid:
+                self._join(key, ack)  # of a GPU job the last rank counts, which is what `valve run` waits for
             self._last_generation[key] = ack.generation
 
     def _record(self, tenant: TenantView, ack: Ack) -> None:

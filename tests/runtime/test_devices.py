@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pynvml
 import pytest
 
@@ -70,3 +72,59 @@ def test_a_missing_or_silent_driver_means_no_gpus(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(pynvml, "nvmlInit", fail)
     assert devices.gpus() == []
+
+
+class Machine:
+    """NVML of a machine with one GPU, which does not know everything."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, **answers: object) -> None:
+        known = {
+            "nvmlInit": None,
+            "nvmlShutdown": None,
+            "nvmlDeviceGetCount": 1,
+            "nvmlDeviceGetHandleByIndex": "handle",
+            "nvmlDeviceGetUUID": A,
+            "nvmlDeviceGetName": "H200",
+        }
+        for name in (
+            "nvmlDeviceGetUtilizationRates",
+            "nvmlDeviceGetMigMode",
+            "nvmlDeviceGetComputeMode",
+            "nvmlDeviceGetComputeRunningProcesses",
+        ):
+            monkeypatch.setattr(pynvml, name, self.refuse)
+        for name, answer in (known | answers).items():
+            monkeypatch.setattr(pynvml, name, lambda *_, answer=answer: answer)
+
+    @staticmethod
+    def refuse(*_: object) -> None:
+        raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
+
+
+def test_what_nvml_does_not_know_is_left_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    Machine(monkeypatch)
+    assert devices.gpus() == [Gpu(0, A, "H200")]
+
+
+def test_what_nvml_knows_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    Machine(
+        monkeypatch,
+        nvmlDeviceGetUtilizationRates=SimpleNamespace(gpu=37),
+        nvmlDeviceGetMigMode=(1, 1),
+        nvmlDeviceGetComputeMode=pynvml.NVML_COMPUTEMODE_EXCLUSIVE_PROCESS,
+        nvmlDeviceGetComputeRunningProcesses=[1, 2],
+    )
+    (gpu,) = devices.gpus()
+    assert (gpu.utilisation_percent, gpu.mig, gpu.exclusive, gpu.processes) == (37, True, True, 2)
+
+
+@pytest.mark.parametrize("name", ["0", A, "MIG-11111111-aaaa-bbbb-cccc-000000000001"])
+def test_mig_is_refused_with_a_mend(name: str) -> None:
+    with pytest.raises(DeviceError, match=r"MIG.*nvidia-smi"):
+        resolve([name], [Gpu(0, A, "H200", mig=True)])
+
+
+def test_mps_is_refused_for_gpu_jobs_only() -> None:
+    devices.refuse_mps(["cpu"], server=7)
+    with pytest.raises(DeviceError, match=r"process 7.*mps-control"):
+        devices.refuse_mps(["cpu", A], server=7)

@@ -7,7 +7,7 @@ import pytest
 
 from valve_runtime import doctor
 from valve_runtime.cgroup import CgroupUnavailableError
-from valve_runtime.doctor import Check, Verdict
+from valve_runtime.check import Check, Verdict
 
 
 def by_name(checks: list[Check]) -> dict[str, Check]:

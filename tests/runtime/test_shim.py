@@ -49,6 +49,13 @@ def test_the_environment_says_everything(monkeypatch: pytest.MonkeyPatch, tmp_pa
     }
 
 
+def test_a_pinned_job_sees_its_gpus_only(tmp_path: Path) -> None:
+    assert order(tmp_path).visibility() == {}
+    assert Order(tmp_path, "batch", 1, (GPU, "cpu"), pinned=True).visibility() == {
+        "CUDA_VISIBLE_DEVICES": GPU
+    }
+
+
 @pytest.mark.parametrize(
     ("before", "after"),
     [

@@ -42,3 +42,11 @@ def test_errors_are_one_line_and_an_exit_code(capsys: pytest.CaptureFixture[str]
 def test_run_without_a_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", "--"]) == 2
     assert "valve run -- CMD" in capsys.readouterr().err
+
+
+def test_a_gpu_that_is_not_there_is_named(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    code = main(["run", "--gpu", "0,77", "--runtime-dir", str(tmp_path), "--", "true"])
+    assert code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "no such device: '" in line
+    assert "this machine has cpu" in line

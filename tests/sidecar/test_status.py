@@ -1,12 +1,13 @@
 """One screen of who holds what and who is stopped, from a real segment."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from valve_runtime.errors import SegmentError
 from valve_runtime.node import Holder, Node, Side, Tenant
-from valve_sidecar.status import read_status, render_status
+from valve_sidecar.status import TROUBLE, read_status, render_status
 
 
 def test_nothing_has_run_here_yet(tmp_path: Path) -> None:
@@ -27,6 +28,26 @@ def test_sidecars_and_tenants(tmp_path: Path) -> None:
     assert "http://127.0.0.1:8000#0" in text
     assert "closed" in text
     assert "nightly-batch" in text
+
+
+def row(job: str, pid: int, runner_pid: int = 0, **counters: int) -> dict[str, Any]:
+    names = {"job": job, "pid": pid, "runner_pid": runner_pid, "alive": True, "state": "running", "rank": 0}
+    zeros = dict.fromkeys((*TROUBLE, "processes", "channels", "stops"), 0)
+    return names | {"mechanism": "channels", "devices": ("GPU-0",)} | zeros | counters
+
+
+def test_ranks_stand_below_their_job() -> None:
+    rows = [row("b", 20, runner_pid=2), row("a", 10, runner_pid=1), row("a", 1), row("b", 2)]
+    text = render_status({"runtime_dir": "/run/valve", "holders": [], "tenants": rows})
+    jobs = [line.split("  0 ")[0].rstrip() for line in text.splitlines() if "channels" in line]
+    assert jobs == ["a", "  a", "b", "  b"]
+
+
+def test_a_rank_whose_runner_is_gone_is_shown_too() -> None:
+    rows = [row("a", 10, runner_pid=1, refusals=2, unknown=1, held=3, channels=8)]
+    text = render_status({"runtime_dir": "/run/valve", "holders": [], "tenants": rows})
+    for shown in ("refusals 2", "unknown 1", "held 3", " 8 "):
+        assert shown in " ".join(text.split())
 
 
 def test_a_damaged_segment_is_named(tmp_path: Path) -> None:

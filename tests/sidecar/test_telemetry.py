@@ -22,7 +22,8 @@ def state(counters: dict[str, Any], tenants: list[dict[str, Any]]) -> dict[str, 
 def tenant(row: int, job: str) -> dict[str, Any]:
     numbers = {"stops": 7, "slow_stops": 0, "foreign_resumes": 0, "escalations": 1, "errors": 0}
     names = {"row": row, "job": job, "rank": 0, "mechanism": "freezer_cgroup"}
-    return names | {"state": "stopped", "alive": True} | numbers
+    shim = {"runner_pid": 0, "channels": 0, "refusals": 0, "unknown": 0, "held": 0}
+    return names | {"state": "stopped", "alive": True} | numbers | shim
 
 
 def samples(text: bytes) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
@@ -66,3 +67,14 @@ def test_workers_add_up_and_maxima_stay_maxima() -> None:
     assert merged["requests"] == {"completed": 5, "client_gone": 1}
     assert merged["closes_per_request_max"] == 1
     assert sum(merged["preemption_bucket_counts"]) == 2
+
+
+def test_what_the_shim_tells_is_of_ranks_only() -> None:
+    rank = tenant(1, "a") | {"runner_pid": 7, "channels": 12, "refusals": 2, "unknown": 1, "held": 9}
+    found = samples(render_metrics(state(Counters().as_dict(), [tenant(0, "a"), rank])))
+    labels = (("job", "a"), ("rank", "0"), ("row", "1"))
+    assert found["valve_shim_channels", labels] == 12
+    assert found["valve_shim_refusals_total", labels] == 2
+    assert found["valve_shim_unknown_calls_total", labels] == 1
+    assert found["valve_shim_held_launches_total", labels] == 9
+    assert not any(("row", "0") in labels for name, labels in found if name.startswith("valve_shim"))

@@ -23,6 +23,7 @@ class ScriptedNode:
 
     acks: dict[int, list[SimpleNamespace]] = field(default_factory=dict)
     pids: dict[int, int] = field(default_factory=dict)
+    runners: dict[int, int] = field(default_factory=dict)
 
     def tenants(self) -> list[Any]:
         return [
@@ -33,6 +34,7 @@ class ScriptedNode:
                 rank=row,
                 mechanism="freezer_cgroup",
                 ack_generation=4,
+                runner_pid=self.runners.get(row, 0),
             )
             for row in self.acks
         ]
@@ -114,3 +116,13 @@ def test_a_new_tenant_in_an_old_row_is_read_from_its_beginning() -> None:
 )
 def test_generations_wrap(generation: int, acknowledged: int, reached: bool) -> None:
     assert generation_reached(generation, acknowledged) is reached
+
+
+def test_a_rank_s_stop_is_told_but_the_job_s_is_what_counts() -> None:
+    scene = Scene()
+    scene.node.runners = {1: 100}
+    scene.watch.closed(generation=5, readable_ns=1000)
+    scene.node.acks |= {0: [ack("stopped", 5, 1400)], 1: [ack("stopped", 5, 1300)]}
+    scene.collect()
+    assert scene.latencies == [400]
+    assert len(scene.events.since(0, 10)["events"]) == 2
