@@ -20,7 +20,8 @@ def state(counters: dict[str, Any], tenants: list[dict[str, Any]]) -> dict[str, 
 
 
 def tenant(row: int, job: str) -> dict[str, Any]:
-    numbers = {"stops": 7, "slow_stops": 0, "foreign_resumes": 0, "escalations": 1, "errors": 0}
+    numbers = {"stops": 7, "slow_stops": 0, "foreign_resumes": 0, "escalations": 1}
+    numbers |= {"errors": 0, "breathers": 2}
     names = {"row": row, "job": job, "rank": 0, "mechanism": "freezer_cgroup"}
     shim = {"runner_pid": 0, "channels": 0, "refusals": 0, "unknown": 0, "held": 0}
     return names | {"state": "stopped", "alive": True} | numbers | shim
