@@ -47,6 +47,8 @@ def test_every_family_renders_and_parses() -> None:
     assert found["valve_preemption_duration_seconds_bucket", (("le", "0.0003"),)] == 1
     assert found["valve_preemption_duration_seconds_bucket", (("le", "+Inf"),)] == 2
     assert found["valve_preemption_duration_seconds_count", ()] == 2
+    breathers = [value for (name, _), value in found.items() if name == "valve_tenant_breathers_total"]
+    assert breathers == [2, 2]
     stops = [value for (name, _), value in found.items() if name == "valve_tenant_stops_total"]
     assert stops == [7, 7], "two tenants of one job are two series"
 
