@@ -85,7 +85,9 @@ class HolderSeat:
 
 
 class Gate:
-    """Arrivals and ends in; claims, timers and questions out. Modes: enforce acts, observe only decides."""
+    """Arrivals and ends in; claims, timers and questions out. Modes: enforce acts, observe only decides.
+    `guard_s`: how long an engine that does not tell its load is taken to run on after a doubtful end.
+    """
 
     def __init__(
         self,
@@ -94,9 +96,11 @@ class Gate:
         cooldown: Cooldown,
         events: EventLog,
         ask_engine: Callable[[], Awaitable[Load | None]],
+        guard_s: Callable[[], float],
     ) -> None:
         self._seat, self._enforce = seat, mode is Mode.ENFORCE
-        self._cooldown, self._events, self._ask_engine = cooldown, events, ask_engine
+        self._cooldown, self._events = cooldown, events
+        self._ask_engine, self._guard_s = ask_engine, guard_s
         self.controller = DrainController()
         self.closes = 0
         self.lapses = 0
@@ -229,11 +233,12 @@ class Gate:
 
     def _judge(self, load: Load | None) -> bool:
         now_ns = time.monotonic_ns()
-        if load is None:  # cannot tell: a silent hold may still be a long prefill
-            return self._silent_ns(now_ns) < BLIND_STALL_NS and bool(self.controller.held)
-        if self.controller.held:
-            return not load.idle
-        return not load.idle and now_ns - self._asked_since_ns < DOUBT_LIMIT_NS
+        asked_ns = now_ns - self._asked_since_ns
+        if load is None and self.controller.held:  # a silent hold may still be a long prefill
+            return self._silent_ns(now_ns) < BLIND_STALL_NS
+        if load is None:
+            return asked_ns < self._guard_s() * 1e9
+        return not load.idle and (bool(self.controller.held) or asked_ns < DOUBT_LIMIT_NS)
 
     def _silent_ns(self, now_ns: int) -> int:
         latest = max((f.progress_ns for f in self.controller.held if isinstance(f, Flight)), default=0)
