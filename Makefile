@@ -47,7 +47,7 @@ test: setup
 
 engines: setup $(ENGINES_STAMP)
 
-$(ENGINES_STAMP): $(wildcard deploy/engines/*.sh deploy/engines/*.py) | $(DEMO_STAMP)
+$(ENGINES_STAMP): $(shell find deploy/engines -name "*.sh" -o -name "*.py") | $(DEMO_STAMP)
 	bash deploy/engines/install.sh $(PYTHON) $(ENGINES) $$($(BIN)/python -c "from valve_loadgen.engine import weights; print(weights())")
 	touch $@
 

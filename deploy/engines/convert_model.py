@@ -1,4 +1,4 @@
-"""Turns the demo's GGUF file into a Hugging Face folder, which vLLM and SGLang load: the same weights for every engine.
+"""Turns the demo's GGUF file into a Hugging Face folder, so that vLLM and SGLang serve the same weights.
 
 `python convert_model.py GGUF FOLDER` needs torch, transformers, gguf and accelerate.
 """
