@@ -1,4 +1,4 @@
-"""Owns how each real engine is started and read: one entry an engine, all of them with the same small model."""
+"""Owns how each real engine is started and read: one entry an engine, all with the same small model."""
 
 import os
 import re
