@@ -32,8 +32,11 @@ class Engine:
         return ["taskset", "-c", cores, *self.command(port, threads, cores), *more]
 
     def computing(self, answer: bytes) -> bool:
-        """Whether `answer`, of `load_path`, tells of any request."""
-        return any(float(number) for number in self.load.findall(answer))
+        """Whether `answer`, of `load_path`, tells of any request. Raises BenchError if it tells nothing."""
+        numbers = self.load.findall(answer)
+        if not numbers:
+            raise BenchError(f"{self.name}'s {self.load_path} tells no load: {answer[:80]!r}")
+        return any(float(number) for number in numbers)
 
 
 def installed() -> Path:
