@@ -44,6 +44,7 @@ class Adapter(Protocol):
     health_path: str  # a GET that costs the engine nothing and fails while it cannot serve
     keepalive_s: float  # an upstream connection idle for longer may be closed by the engine: do not reuse it
     guard_s: float  # after a client has gone: how long it may run on, where `load` does not tell
+    ask_again_s: float  # between two calls of `load` while it is busy
     preset: Preset  # for running it as a tenant
 
     def is_inference(self, method: str, path: str, *, upgrade: bool) -> bool:

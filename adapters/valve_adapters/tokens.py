@@ -85,10 +85,13 @@ class EventCounter:
 
 
 def deltas_of(event: dict[str, Any]) -> int:
-    """How many choices the event gives new text to. A role, a name or an empty text is none."""
+    """How many choices the event gives new text to. A role, a name or an empty text is none.
+
+    vLLM's own route sends no text: there it is the number of token ids.
+    """
     choices = event.get("choices")
     if isinstance(choices, list):  # OpenAI chat and completions
-        return sum(_choice_speaks(choice) for choice in choices)
+        return sum(_token_ids(choice) or _choice_speaks(choice) for choice in choices)
     kind = event.get("type")
     if isinstance(kind, str):  # OpenAI responses, Anthropic messages
         return int(kind.endswith("delta") and _block_speaks(event.get("delta")))
@@ -107,6 +110,12 @@ def usage_of(event: dict[str, Any]) -> int:
         for key in ("completion_tokens", "output_tokens", "tokens_predicted")
     )
     return max((total for total in totals if isinstance(total, int) and total > 0), default=0)
+
+
+def _token_ids(choice: object) -> int:
+    """vLLM fills them in on other routes, too, if asked to (return_token_ids)."""
+    ids = choice.get("token_ids") if isinstance(choice, dict) else None
+    return len(ids) if isinstance(ids, list) else 0
 
 
 def _choice_speaks(choice: object) -> bool:

@@ -61,6 +61,7 @@ class Worker:
             self.events,
             self._ask_engine,
             lambda: self._adapter.guard_s,
+            lambda: self._adapter.ask_again_s,
         )
         self._adapter: Adapter = by_name("openai")
         self._tasks: list[asyncio.Task[None]] = []

@@ -176,6 +176,7 @@ def test_chunk_boundaries_do_not_matter(body: bytes, data: st.DataObject) -> Non
                         "type",
                         "text",
                         "meta_info",
+                        "token_ids",
                         "message",
                         "completion_tokens",
                     ]
@@ -189,3 +190,10 @@ def test_any_json_is_survived(content: object) -> None:
     total, tokens = count(event(content))
     assert total >= 0
     assert tokens >= 0
+
+
+def test_token_ids_are_counted_where_no_text_is_sent() -> None:
+    """vLLM's /inference/v1/generate."""
+    total, tokens = count(event({"choices": [{"index": 0, "token_ids": [5, 6]}, {"token_ids": [7]}]}))
+    assert total == tokens == 3
+    assert count(event({"choices": [{"delta": {"content": ""}, "token_ids": None}]})) == (0, 0)

@@ -44,7 +44,7 @@ async def running(
 ) -> AsyncIterator[Gate]:
     seat, engine = HolderSeat(directory, "test", ("cpu",)), engine or Engine()
     cooldown = Cooldown(fixed_ns=1_000_000)
-    gate = Gate(seat, mode, cooldown, EventLog(), engine.load, lambda: engine.guard_s)
+    gate = Gate(seat, mode, cooldown, EventLog(), engine.load, lambda: engine.guard_s, lambda: 0.1)
     gate.start()
     try:
         yield gate
