@@ -55,7 +55,9 @@ class DocumentCounter:
 
 
 class EventCounter:
-    """A stream: one token per event with new text; the engine's own total, where it sends one, wins."""
+    """A stream: one token per event with new text, or the engine's own total where that is more: an event may
+    bring several tokens, and llama.cpp counts each of several choices by itself.
+    """
 
     def __init__(self) -> None:
         self._scanner = EventScanner()
@@ -72,7 +74,7 @@ class EventCounter:
 
     @property
     def tokens(self) -> int:
-        return self._usage or self._deltas
+        return max(self._usage, self._deltas)
 
     def _count(self, event: bytes) -> int:
         try:
