@@ -10,7 +10,10 @@ import orjson
 from .sse import EventScanner
 
 # Cannot match inside a JSON string: there the quotes are escaped.
-TOTAL = re.compile(rb'"(?:completion_tokens|output_tokens|tokens_predicted)"\s{0,8}:\s{0,8}(\d{1,12})')
+TOTAL = re.compile(
+    rb'"(?:completion_tokens|output_tokens|tokens_predicted|eval_count)"\s{0,8}:\s{0,8}(\d{1,12})'
+)
+ENDINGS = (b'_tokens"', b'_predicted"', b'_count"')  # of its names
 OVERLAP = 64  # bytes: no match of TOTAL is longer
 DELTA_TEXTS = ("content", "reasoning_content", "reasoning", "refusal")
 BLOCK_TEXTS = ("text", "thinking", "partial_json")
@@ -37,7 +40,9 @@ class ResponseCounter:
 
 
 class DocumentCounter:
-    """A body that is one JSON document: its usage figure is all that matters, and only that is looked for."""
+    """One JSON document, or several (Ollama's routes stream them): its usage figure is all that matters, and
+    only that is looked for.
+    """
 
     def __init__(self) -> None:
         self._tail = b""
@@ -46,7 +51,7 @@ class DocumentCounter:
     def feed(self, data: bytes) -> int:
         text = self._tail + data
         self._tail = text[-OVERLAP:]
-        if b'_tokens"' not in text and b'_predicted"' not in text:
+        if not any(ending in text for ending in ENDINGS):
             return 0
         total = max((int(digits) for digits in TOTAL.findall(text)), default=0)
         new = max(total - self.tokens, 0)

@@ -111,6 +111,7 @@ DOCUMENTS = {
     "chat": ({"choices": [{"message": {"content": "x"}}], "usage": {"completion_tokens": 12}, "id": "1"}, 12),
     "responses": ({"output": [], "usage": {"input_tokens": 3, "output_tokens": 12}}, 12),
     "llama.cpp": ({"content": "x", "tokens_predicted": 12, "prompt": "y" * 300}, 12),
+    "Ollama": ({"message": {"content": "x"}, "done": True, "prompt_eval_count": 30, "eval_count": 12}, 12),
     "embeddings": (
         {"data": [{"embedding": [0.1] * 100}], "usage": {"prompt_tokens": 3, "total_tokens": 3}},
         0,
