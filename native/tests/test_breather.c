@@ -246,6 +246,47 @@ static void leaving_ends_a_breather(void) {
   end();
 }
 
+/* An account of its own, from what the mechanism was told: when the tenant last had run for a whole slice. */
+struct witness {
+  uint64_t ran_ns, whole_ns;
+};
+
+static void look(struct witness *witness, uint64_t passed_ns) {
+  if (!script.halted) witness->ran_ns += passed_ns;
+  if (witness->ran_ns < VLV_BREATHER_NS) return;
+  if (script.halted) witness->ran_ns = 0;
+  witness->whole_ns = now_ns;
+}
+
+static uint32_t random_below(uint32_t *state, uint32_t bound) {
+  *state = *state * 1664525u + 1013904223u;
+  return (*state >> 8) % bound;
+}
+
+/* However the gate moves, two seconds are never further apart than they may be (the gate may cut a slice into
+ * pieces, each of which costs a look), and it runs with its gate closed only as often as it says. */
+static void it_always_gets_its_slice_in_time(void) {
+  begin_stopped();
+  struct witness witness = {.whole_ns = now_ns};
+  uint32_t seed = 7, closed_for = 1, cuts = 0;
+  for (int i = 0; i < 200000; i++) {
+    bool closed = holder_row(holders, 0)->closed != 0;
+    if (--closed_for == 0) {
+      closed ? (void)vlv_gate_open(holder) : close_gate();
+      closed_for = 1 + (closed ? random_below(&seed, 20) : random_below(&seed, 20000));
+      cuts++;
+    }
+    take_turn(VLV_GUARD_NS);
+    uint64_t whole_ns = witness.whole_ns;
+    look(&witness, VLV_GUARD_NS);
+    if (witness.whole_ns != whole_ns) cuts = 0;
+    CHECK(now_ns - witness.whole_ns <= MAX_STOPPED_NS + VLV_BREATHER_NS + (cuts + 2) * 2 * VLV_GUARD_NS);
+    CHECK(script.halted || holder_row(holders, 0)->closed == 0 || row->state == VLV_TENANT_BREATHING);
+  }
+  CHECK(row->breathers > 10 && row->stops > row->breathers);
+  end();
+}
+
 int main(void) {
   RUN(without_a_limit_nothing_is_ever_owed);
   RUN(a_slice_is_owed_from_the_last_whole_one_on);
@@ -258,5 +299,6 @@ int main(void) {
   RUN(a_rank_breathes_with_its_runner);
   RUN(a_rank_without_its_runner_does_not_breathe);
   RUN(leaving_ends_a_breather);
+  RUN(it_always_gets_its_slice_in_time);
   return 0;
 }
