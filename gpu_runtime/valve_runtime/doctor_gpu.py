@@ -78,6 +78,10 @@ def check_gate(gpu: Gpu) -> Check:
 
 
 def judge(found: SelfTest) -> Check:
+    if found.moved:
+        mend = "do not share this GPU, and report it with the driver's version: the driver said that it had halted"
+        text = f"went on in {found.moved} of {len(found.stop_us)} stops although acknowledged; {found.describe()}"
+        return Check("GPU gate", Verdict.ERROR, text, mend)
     if found.mechanism == "channels":
         return Check("GPU gate", Verdict.OK, found.describe())
     mend = (

@@ -1,5 +1,6 @@
 """The doctor on machines with GPUs, imagined and fake."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -68,9 +69,23 @@ def test_rival_preloads_are_named(tmp_path: Path) -> None:
 def test_channels_are_the_goal_and_launch_is_a_note() -> None:
     good, poor = doctor_gpu.judge(found_by("channels")), doctor_gpu.judge(found_by("launch", refusals=2))
     assert (good.verdict, good.mend) == (Verdict.OK, "")
-    assert good.found.startswith("channels (compute halted), 8 channels; stop p50 200 p99 ")
+    assert good.found.startswith("channels (compute halted; FIFO_DISABLE_CHANNELS permitted), 8 channels; ")
+    assert "stop p50 200 p99 " in good.found
     assert poor.verdict is Verdict.NOTE
+    assert "FIFO_DISABLE_CHANNELS and GPFIFO_SCHEDULE refused" in poor.found
     assert "refused 2 controls" in poor.mend
+
+
+def test_the_second_control_is_told_where_it_carries_the_gate() -> None:
+    check = doctor_gpu.judge(found_by("channels", refusals=1))
+    assert check.verdict is Verdict.OK
+    assert "GPFIFO_SCHEDULE permitted, FIFO_DISABLE_CHANNELS refused" in check.found
+
+
+def test_a_gpu_that_goes_on_is_an_error() -> None:
+    check = doctor_gpu.judge(replace(found_by("channels"), moved=2))
+    assert check.verdict is Verdict.ERROR
+    assert "went on in 2 of 3 stops" in check.found
 
 
 def test_a_self_test_that_fails_is_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
