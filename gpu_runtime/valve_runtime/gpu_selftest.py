@@ -50,8 +50,8 @@ class SelfTest:
     def describe(self) -> str:
         stop, resume = _percentiles(self.stop_us), _percentiles(self.resume_us)
         return (
-            f"{self.mechanism} ({self.level.replace('_', ' ')}; {self._controls()}), {self.channels} channels; "
-            f"stop {stop}, resume {resume} over {len(self.stop_us)} stops"
+            f"{self.mechanism} ({self.level.replace('_', ' ')}; {self._controls()}), "
+            f"{self.channels} channels; stop {stop}, resume {resume} over {len(self.stop_us)} stops"
         )
 
     def _controls(self) -> str:

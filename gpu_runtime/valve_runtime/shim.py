@@ -103,9 +103,7 @@ def uses_gpu(pid: int, proc: Path = Path("/proc")) -> bool:
     return False
 
 
-def is_idle_with_shim(
-    pid: int, inherited: frozenset[str] = frozenset(), proc: Path = Path("/proc")
-) -> bool:
+def is_idle_with_shim(pid: int, inherited: frozenset[str] = frozenset(), proc: Path = Path("/proc")) -> bool:
     """Whether the shim is in it, and it has no channels that the shim should have told of: it has only asked
     for the GPU's name, say, or it is the fork of a rank and has what was mapped there.
     """

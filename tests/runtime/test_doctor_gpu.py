@@ -30,13 +30,24 @@ def found_by(mechanism: str, refusals: int = 0) -> SelfTest:
 )
 def test_the_driver_tells_its_version_and_flavour(tmp_path: Path, line: str, found: str) -> None:
     (tmp_path / "version").write_text(line + "\nGCC version: 12\n")
-    check = doctor_gpu.check_driver(tmp_path / "version")
+    check = doctor_gpu.check_driver(tmp_path)
     assert check.verdict is Verdict.OK
     assert check.found.startswith(found)
 
 
 def test_a_driver_that_does_not_tell_is_noted(tmp_path: Path) -> None:
-    assert doctor_gpu.check_driver(tmp_path / "version").verdict is Verdict.NOTE
+    assert doctor_gpu.check_driver(tmp_path).verdict is Verdict.NOTE
+
+
+@pytest.mark.parametrize(("firmware", "verdict"), [("580.95.05", Verdict.OK), ("N/A", Verdict.NOTE)])
+def test_a_gpu_without_firmware_is_named(tmp_path: Path, firmware: str, verdict: Verdict) -> None:
+    gpu = tmp_path / "gpus" / "0000:19:00.0"
+    gpu.mkdir(parents=True)
+    (tmp_path / "version").write_text(OPEN)
+    (gpu / "information").write_text(f"Model: \t\t NVIDIA H200\nGPU Firmware: \t {firmware}\nIRQ: 1\n")
+    check = doctor_gpu.check_driver(tmp_path)
+    assert check.verdict is verdict
+    assert ("0000:19:00.0" in check.found) is (firmware == "N/A")
 
 
 @pytest.mark.parametrize(
