@@ -6,8 +6,8 @@
 
 #include "rm_call.h"
 
-/* After so many doubts in a row, "not known" is taken for a refusal. */
-#define DOUBTS_MAX 4u
+/* After so many stops in a row in which no control succeeded, the failure is taken for a refusal. */
+#define FAILURES_MAX 4u
 
 /* A list of channels, sorted as the registry sorts. */
 struct list {
@@ -32,27 +32,19 @@ static bool is_known(struct channels *self, const struct channel *channel) {
   return registry_find(self->registry, channel->client, channel->channel, &found) == 1;
 }
 
-static int doubt(struct channels *self) {
-  return ++self->doubts < DOUBTS_MAX ? -EIO : -EPERM;
-}
-
 /* RM does not know the channels of `run`. What the registry has forgotten too was freed; what it has not may
  * be about to be, or may run. */
 static int look_again(struct channels *self, struct list run) {
   for (uint32_t i = 0; i < run.count; i++)
-    if (is_known(self, &run.channels[i])) return doubt(self);
+    if (is_known(self, &run.channels[i])) return -EIO;
   atomic_fetch_add(&self->vanished, run.count);
   return 0;
 }
 
 static int judge(struct channels *self, struct list run, int result) {
-  int rc = 0;
-  if (result == RM_OK)
-    self->doubts = 0;
-  else
-    rc = rm_is_gone(result) ? look_again(self, run) : rm_is_refusal(result) ? -EPERM : -EIO;
-  if (rc == -EPERM) atomic_fetch_add(&self->refusals, 1);
-  return rc;
+  if (result == RM_OK) self->failures = 0;
+  if (rm_is_gone(result)) return look_again(self, run);
+  return result == RM_OK ? 0 : rm_is_refusal(result) ? -EPERM : -EIO;
 }
 
 /* RM refuses a whole chunk for one channel that is gone. */
@@ -111,12 +103,23 @@ static int apply_in(struct channels *self, struct list list, bool disable, int w
   return worst;
 }
 
+/* What fails again and again, for whatever reason, will go on to. */
+static int weigh(struct channels *self, int rc) {
+  if (rc != -EIO) return rc;
+  return ++self->failures < FAILURES_MAX ? -EIO : -EPERM;
+}
+
+static void go_on_to_the_next_way(struct channels *self) {
+  self->failures = 0;
+  atomic_fetch_add(&self->way, 1);
+  atomic_fetch_add(&self->refusals, 1);
+}
+
 static int stop_list(struct channels *self, struct list list) {
   int rc = -EPERM;
   while (rc == -EPERM && atomic_load(&self->way) != CHANNELS_REFUSED) {
-    int way = atomic_load(&self->way);
-    rc = apply_in(self, list, true, way);
-    if (rc == -EPERM) atomic_compare_exchange_strong(&self->way, &way, way + 1);
+    rc = weigh(self, apply_in(self, list, true, atomic_load(&self->way)));
+    if (rc == -EPERM) go_on_to_the_next_way(self);
   }
   return rc;
 }
