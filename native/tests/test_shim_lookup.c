@@ -121,11 +121,37 @@ static void a_new_call_passes_and_is_counted(void) {
   CHECK(look_up("cuMemAlloc", (void *)first_copy) == (void *)first_copy && unknown_calls == 1);
 }
 
+/* The submitting calls among the 435 that the static CUDA runtime 13.0 asks for when it begins. */
+static const char *const ASKED[] = {"cuGraphLaunch",        "cuLaunchCooperativeKernel",
+                                    "cuLaunchHostFunc",     "cuLaunchKernel",
+                                    "cuLaunchKernelEx",     "cuMemcpy",
+                                    "cuMemcpy2DAsync",      "cuMemcpy2DUnaligned",
+                                    "cuMemcpy3D",           "cuMemcpy3DAsync",
+                                    "cuMemcpy3DBatchAsync", "cuMemcpy3DPeer",
+                                    "cuMemcpy3DPeerAsync",  "cuMemcpyAsync",
+                                    "cuMemcpyBatchAsync",   "cuMemcpyDtoD",
+                                    "cuMemcpyDtoDAsync",    "cuMemcpyDtoH",
+                                    "cuMemcpyDtoHAsync",    "cuMemcpyHtoD",
+                                    "cuMemcpyHtoDAsync",    "cuMemcpyPeer",
+                                    "cuMemcpyPeerAsync",    "cuMemsetD2D8",
+                                    "cuMemsetD2D8Async",    "cuMemsetD8",
+                                    "cuMemsetD8Async"};
+
+static void all_that_the_cuda_runtime_asks_for_is_interposed(void) {
+  char newer[128];
+  for (size_t i = 0; i < sizeof ASKED / sizeof *ASKED; i++) {
+    snprintf(newer, sizeof newer, "%s_v2", ASKED[i]);
+    CHECK(interpose_is_submission(ASKED[i]));
+    CHECK(interpose_is_listed(ASKED[i]) || interpose_is_listed(newer));
+  }
+}
+
 int main(void) {
   RUN(the_address_tells_the_version);
   RUN(an_unknown_address_is_taken_for_the_newest);
   RUN(an_unknown_address_of_two_forms_passes);
   RUN(what_was_handed_out_keeps_its_meaning);
   RUN(a_new_call_passes_and_is_counted);
+  RUN(all_that_the_cuda_runtime_asks_for_is_interposed);
   return 0;
 }
