@@ -116,6 +116,10 @@ def gpu_mappings(maps: str) -> frozenset[str]:
     return frozenset(_GPU_MAPPING.findall(maps))
 
 
+def _gpu_mappings_of(pids: Iterable[int]) -> frozenset[str]:
+    return frozenset().union(*(gpu_mappings(_maps(pid)) for pid in pids))
+
+
 def _maps(pid: int, proc: Path = Path("/proc")) -> str:
     """Empty for one that is gone or another user's."""
     try:
@@ -137,7 +141,8 @@ class Unshimmed:
         known, now_s = frozenset(ranks), time.monotonic()
         users = [each for each in members if each.pid not in known and uses_gpu(each.pid)]
         if users:
-            self._of_ranks = self._of_ranks.union(*(gpu_mappings(_maps(pid)) for pid in known))
+            held = _gpu_mappings_of(each.pid for each in users)
+            self._of_ranks = (self._of_ranks & held) | _gpu_mappings_of(known)
         suspects = [each for each in users if not is_idle_with_shim(each.pid, self._of_ranks)]
         self._since_s = {each: self._since_s.get(each, now_s) for each in suspects}
         return tuple(each for each, since_s in self._since_s.items() if now_s - since_s >= SHIM_DEADLINE_S)
