@@ -8,6 +8,7 @@ itself, so that nothing needs to be installed.
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 import threading
 import time
@@ -27,9 +28,9 @@ def main() -> int:
         fill = _prepare(ctypes.CDLL("libcuda.so.1"))
         fill()
     except (OSError, CudaError) as error:
-        print(str(error).splitlines()[0], flush=True)
+        _say(str(error).splitlines()[0])
         return 1
-    print("ready", flush=True)
+    _say("ready")
     watch = threading.Thread(target=_watch, args=(fill,), daemon=True)
     watch.start()
     while watch.is_alive():
@@ -41,7 +42,12 @@ def _watch(filler: _Filler) -> None:
     for _ in sys.stdin:
         before = filler.beat.value
         time.sleep(LOOK_S)
-        print("still" if filler.beat.value == before else "moved", flush=True)
+        _say("still" if filler.beat.value == before else "moved")
+
+
+def _say(line: str) -> None:
+    """As one write, whatever PYTHONUNBUFFERED says: nobody reads a part of it."""
+    os.write(sys.stdout.fileno(), f"{line}\n".encode())
 
 
 class _Filler:

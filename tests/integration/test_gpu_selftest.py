@@ -16,6 +16,7 @@ pytestmark = pytest.mark.integration
 def fake(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in fake_gpu.environment().items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setenv("PYTHONUNBUFFERED", "1")  # the program's lines come whole even so
 
 
 @pytest.mark.usefixtures("fake")
