@@ -5,6 +5,7 @@ code.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -140,8 +141,13 @@ def _run(args: argparse.Namespace) -> int:
     gpus = args.gpu.split(",") if args.gpu is not None else []
     devices = resolve((*(args.device or ()), *gpus))
     refuse_mps(devices)
-    options = RunOptions(args.job, devices, args.rank, _runtime_dir(args), pinned=args.gpu is not None)
+    options = RunOptions(args.job, devices, args.rank, _runtime_dir(args), pinned=_names_gpus(args))
     return run(argv, options)
+
+
+def _names_gpus(args: argparse.Namespace) -> bool:
+    """By --gpu, or by CUDA_VISIBLE_DEVICES, whose indexes CUDA may count in another order than NVML does."""
+    return args.gpu is not None or (not args.device and "CUDA_VISIBLE_DEVICES" in os.environ)
 
 
 def _status(args: argparse.Namespace) -> int:
