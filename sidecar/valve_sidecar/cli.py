@@ -158,7 +158,7 @@ def _run(args: argparse.Namespace) -> int:
         devices,
         args.rank,
         _runtime_dir(args),
-        pinned=args.gpu is not None,
+        pinned=_names_gpus(args),
         environment=prepared.environment,
         max_stopped_s=prepared.max_stopped_s,
     )
@@ -183,6 +183,11 @@ def _seconds(text: str) -> float:
     if not 0 <= number <= WEEK_S:
         raise argparse.ArgumentTypeError(f"must be from 0 to {WEEK_S}, not {text}")
     return number
+
+
+def _names_gpus(args: argparse.Namespace) -> bool:
+    """By --gpu, or by CUDA_VISIBLE_DEVICES, whose indexes CUDA may count in another order than NVML does."""
+    return args.gpu is not None or (not args.device and "CUDA_VISIBLE_DEVICES" in os.environ)
 
 
 def _status(args: argparse.Namespace) -> int:

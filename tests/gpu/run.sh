@@ -235,4 +235,5 @@ for name in $PARTS xids; do
 done
 say ""
 say "Xids in dmesg since the start: $xids; $SECONDS s in all; $out/gpu-kit.json"
+case $(cat "$work/probe.status" 2>/dev/null) in no-gpu*) say "No GPU here that CUDA can use: nothing was measured." ;; esac
 exit "$failed"

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from valve_runtime.run import RunOptions
+from valve_sidecar import cli
 from valve_sidecar.cli import main
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -73,6 +75,35 @@ def test_run_leaves_other_programs_alone(capfd: pytest.CaptureFixture[str], tmp_
     out, err = run_says(capfd, tmp_path, "--", "env")
     assert "valve run: for" not in err
     assert "VLLM_" not in out
+
+
+@pytest.mark.parametrize(
+    ("visible", "arguments", "pinned"),
+    [
+        (None, [], False),
+        (None, ["--gpu", "1"], True),
+        ("1", [], True),
+        ("1", ["--device", "cpu"], False),
+        ("1", ["--gpu", "0"], True),
+    ],
+)
+def test_a_job_sees_the_gpus_that_were_named(
+    visible: str | None, arguments: list[str], pinned: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """And by their UUIDs: CUDA and NVML may count them in different orders."""
+    ran: list[RunOptions] = []
+
+    def remember(_command: list[str], options: RunOptions) -> int:
+        ran.append(options)
+        return 0
+
+    monkeypatch.setattr(cli, "run", remember)
+    monkeypatch.setattr(cli, "resolve", lambda names: tuple(names) or ("GPU-1",))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert main(["run", *arguments, "--runtime-dir", str(tmp_path), "--", "true"]) == 0
+    assert ran[0].pinned is pinned
 
 
 def test_a_gpu_that_is_not_there_is_named(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -43,12 +43,12 @@ extern "C" {
 
 #define VLV_HOLDERS_MAGIC 0x31444c4845564c56ull /* "VLVEHLD1" */
 #define VLV_TENANTS_MAGIC 0x31544e5445564c56ull /* "VLVETNT1" */
-#define VLV_LAYOUT_VERSION 1u
+#define VLV_LAYOUT_VERSION 2u
 
 #define VLV_HOLDERS_MAX 64u
 #define VLV_TENANTS_MAX 256u
 #define VLV_DEVICES_MAX 64u        /* bits of a device mask */
-#define VLV_TENANT_DEVICES_MAX 16u /* devices of one tenant row */
+#define VLV_TENANT_DEVICES_MAX 32u /* devices of one tenant row */
 #define VLV_ACK_RING 64u
 #define VLV_NAME_SIZE 48u /* NUL-terminated UTF-8 */
 
@@ -129,7 +129,7 @@ struct vlv_ack {
   uint64_t done_ns;    /* every thread seen stopped, or resume issued (by the gate or for a breather) */
 };
 
-struct vlv_tenant_row {           /* 2048 bytes */
+struct vlv_tenant_row {           /* 2304 bytes */
   VLV_ATOMIC(uint64_t) owner_pid; /* 0 = free */
   uint64_t owner_start_ticks;     /* field 22 of /proc/PID/stat: tells a reused pid */
   char job[VLV_NAME_SIZE];
