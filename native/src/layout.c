@@ -54,6 +54,9 @@ static const struct vlv_layout_entry entries[] = {
     FIELD(vlv_tenant_row, refusals),
     FIELD(vlv_tenant_row, unknown),
     FIELD(vlv_tenant_row, held),
+    FIELD(vlv_tenant_row, max_stopped_ns),
+    FIELD(vlv_tenant_row, breathers),
+    FIELD(vlv_tenant_row, breathes_until_ns),
     SIZE(vlv_tenants_file),
     FIELD(vlv_tenants_file, rows),
 };

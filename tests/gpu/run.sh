@@ -177,7 +177,9 @@ run_part vmm e 50 "${kit[@]}" vmm
 run_part pair f 120 "${kit[@]}" pair
 if ((fake)) || has_module torch transformers; then
   backend=transformers
-  if ((fake)); then backend=stand-in; elif [[ -n ${KIT_VLLM_MODEL:-} ]] && has_module vllm; then backend=vllm; fi
+  if ((fake)); then backend=stand-in; elif [[ -n ${KIT_VLLM_MODEL:-} ]] && has_module vllm; then
+    backend=vllm,${KIT_OFFLINE_ENGINE:-vllm}
+  fi
   run_part engines f 150 env PYTHONPATH="sidecar:gpu_runtime:adapters:loadgen:tests/gpu:${PYTHONPATH:-}" \
     "$python" tests/gpu/engine_arms.py "$backend"
 elif is_wanted engines f; then

@@ -75,6 +75,37 @@ def test_a_job_sees_the_gpus_that_were_named(
     assert ran[0].pinned is pinned
 
 
+def run_says(capfd: pytest.CaptureFixture[str], directory: Path, *arguments: str) -> tuple[str, str]:
+    """(what the command wrote, what `valve run` said); the command is `env` of a directory of its own."""
+    assert main(["run", "--device", "cpu", "--runtime-dir", str(directory), *arguments]) == 0
+    return capfd.readouterr()
+
+
+def test_run_applies_the_preset_of_the_engine_and_says_so(
+    capfd: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VLLM_NO_USAGE_STATS", "0")
+    out, err = run_says(capfd, tmp_path, "--engine", "vllm", "--", "env")
+    assert "VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS=604800\n" in out
+    assert "VLLM_NO_USAGE_STATS=0\n" in out, "what the user has set stays"
+    assert "valve run: for vllm: VLLM_ENGINE_READY_TIMEOUT_S=604800" in err
+    assert "VLLM_NO_USAGE_STATS" not in err
+
+
+def test_run_guesses_the_engine_by_its_command(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    out, err = run_says(capfd, tmp_path, "--", "env", "--", "env", "-u", "trtllm-serve")
+    assert "TRTLLM_NO_USAGE_STATS=1\n" in out
+    assert "stopped for 240 s at most" in err
+    out, err = run_says(capfd, tmp_path, "--max-stopped-s", "0", "--", "env", "-u", "trtllm-serve")
+    assert "at most" not in err
+
+
+def test_run_leaves_other_programs_alone(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    out, err = run_says(capfd, tmp_path, "--", "env")
+    assert "valve run: for" not in err
+    assert "VLLM_" not in out
+
+
 def test_a_gpu_that_is_not_there_is_named(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     code = main(["run", "--gpu", "0,77", "--runtime-dir", str(tmp_path), "--", "true"])
     assert code == 2
