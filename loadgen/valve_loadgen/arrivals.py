@@ -19,6 +19,8 @@ class Planned:
     at_ns: int
     prompt: str
     output_tokens: int
+    cancel_after_ns: int | None = None
+    """The client drops the connection then."""
 
 
 @dataclass(frozen=True)

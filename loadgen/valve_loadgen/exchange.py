@@ -28,8 +28,10 @@ class Exchange:
             chunk = read_chunk(payload)
             if chunk.has_token:
                 self.token_ns.append(at_ns)
-            self.usage_tokens = chunk.usage_tokens or self.usage_tokens
-            self.error = self.error or chunk.error
+            if chunk.usage_tokens:
+                self.usage_tokens = chunk.usage_tokens
+            if chunk.error:
+                self.error = self.error or chunk.error
 
     @property
     def ok(self) -> bool:
