@@ -11,11 +11,17 @@ TEXT_FIELDS = ("content", "reasoning_content", "reasoning", "tool_calls", "funct
 class Chunk(NamedTuple):
     """One event: whether it carries generated text, and the counts the engine put beside it."""
 
-    has_token: bool = False
+    text: str | None = None
+    """What was generated; "" for a tool call or the like, None for no token."""
     usage_tokens: int | None = None
+    prompt_tokens: int | None = None
     generated: int | None = None
     """Tokens so far by the engine's own count (llama.cpp with timings_per_token)."""
     error: str | None = None
+
+    @property
+    def has_token(self) -> bool:
+        return self.text is not None
 
 
 def read_chunk(payload: bytes) -> Chunk:
@@ -37,17 +43,19 @@ def read_chunk(payload: bytes) -> Chunk:
 def _read_object(body: dict[str, Any]) -> Chunk:
     error, usage, timings = body.get("error"), body.get("usage"), body.get("timings")
     return Chunk(
-        _has_text(body.get("choices") or ()),
+        _text(body.get("choices") or ()),
         usage.get("completion_tokens") if usage else None,
+        usage.get("prompt_tokens") if usage else None,
         timings.get("predicted_n") if timings else None,
         str(error) if error else None,
     )
 
 
-def _has_text(choices: Iterable[dict[str, Any]]) -> bool:
+def _text(choices: Iterable[dict[str, Any]]) -> str | None:
     for choice in choices:
         delta = choice.get("delta") or choice
         for name in TEXT_FIELDS:
-            if delta.get(name):
-                return True
-    return False
+            value = delta.get(name)
+            if value:
+                return value if isinstance(value, str) else ""
+    return None

@@ -32,8 +32,9 @@ class Client:
         self._idle.clear()
 
     def drop_all(self) -> None:
-        """Aborts every request in flight at once."""
+        """Aborts every request in flight at once, as if its client had gone."""
         for call in [*self._connecting, *self._busy]:
+            call.exchange.cancelled = True
             self.cancel(call)
 
     def cancel(self, call: Call) -> None:

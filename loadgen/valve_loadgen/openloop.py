@@ -101,6 +101,7 @@ class OpenLoop:
         if self._ready is not None and self._ready[0] is plan:
             return
         exchange = Exchange(f"{self._prefix}{plan.name}", plan.name, at_ns)
+        exchange.keeps_text = bool(plan.turns)
         request = self._to_request(self._client, plan, exchange.request_id)
         call = self._client.stream_call(exchange, request, lambda: self._ended(plan, call))
         self._ready = plan, call
@@ -113,7 +114,12 @@ class OpenLoop:
         self._calls.add(call)
         self._client.begin(call)
         if plan.cancel_after_ns is not None:
-            asyncio.get_running_loop().call_later(plan.cancel_after_ns / 1e9, self._client.cancel, call)
+            asyncio.get_running_loop().call_later(plan.cancel_after_ns / 1e9, self._cancel, call)
+
+    def _cancel(self, call: Call) -> None:
+        if call in self._calls:
+            call.exchange.cancelled = True
+            self._client.cancel(call)
 
     def _ended(self, plan: Planned, call: Call) -> None:
         self._calls.discard(call)
