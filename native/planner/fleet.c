@@ -10,7 +10,7 @@ struct fleet_state {
   struct simulation simulation;
   const struct vlv_fleet *fleet;
   struct replica *replicas;
-  uint32_t *turn; /* by group: whose turn it is */
+  uint32_t *turn; /* by a group's first replica: whose turn it is; groups with the same replicas share it */
 };
 
 static uint32_t in_flight(struct fleet_state *state, uint32_t replica, double at_s) {
@@ -19,27 +19,29 @@ static uint32_t in_flight(struct fleet_state *state, uint32_t replica, double at
 }
 
 static uint32_t least_loaded(struct fleet_state *state, uint32_t group, double at_s) {
-  uint32_t base = state->fleet->base[group], size = state->fleet->size[group], turn = state->turn[group];
+  uint32_t base = state->fleet->base[group], size = state->fleet->size[group], turn = state->turn[base];
   uint32_t best = NOBODY, fewest = UINT32_MAX;
   for (uint32_t i = 0; i < size && fewest > 0; i++) {
     uint32_t replica = base + (turn + i < size ? turn + i : turn + i - size);
     uint32_t load = in_flight(state, replica, at_s);
     if (load < fewest) best = replica, fewest = load;
   }
-  state->turn[group] = (best - base + 1) % size;
+  state->turn[base] = (best - base + 1) % size;
   return best;
 }
 
 static uint32_t rotate(struct fleet_state *state, uint32_t group) {
-  uint32_t turn = state->turn[group];
-  state->turn[group] = (turn + 1) % state->fleet->size[group];
-  return state->fleet->base[group] + turn;
+  uint32_t base = state->fleet->base[group], turn = state->turn[base];
+  state->turn[base] = (turn + 1) % state->fleet->size[group];
+  return base + turn;
 }
 
 static uint32_t pack_first(struct fleet_state *state, uint32_t group, double at_s) {
   uint32_t base = state->fleet->base[group], size = state->fleet->size[group];
   for (uint32_t replica = base; replica < base + size; replica++)
-    if (in_flight(state, replica, at_s) < state->fleet->pack_limit) return replica;
+    if (in_flight(state, replica, at_s) < state->fleet->pack_limit &&
+        state->replicas[replica].waiting < state->simulation.engine->chunk)
+      return replica;
   return least_loaded(state, group, at_s);
 }
 
@@ -67,16 +69,11 @@ static void run(struct fleet_state *state) {
 }
 
 static void run_out(struct fleet_state *state) {
-  struct vlv_outcome *outcome = state->simulation.outcome;
-  double span_s = state->simulation.trace->span_s;
   for (uint32_t i = 0; i < state->fleet->replicas; i++) {
     struct replica *replica = &state->replicas[i];
     replica->change_s = 0;
     replica_advance(&state->simulation, replica, INFINITY);
-    if (replica->idle_since_s < span_s) {
-      outcome->gap_start[outcome->gaps] = replica->idle_since_s;
-      outcome->gap_end[outcome->gaps++] = span_s;
-    }
+    replica_gap(&state->simulation, replica, state->simulation.trace->span_s);
   }
 }
 
@@ -95,11 +92,12 @@ API int vlv_plan_simulate(const struct vlv_engine *engine, const struct vlv_trac
                           const struct vlv_fleet *fleet, struct vlv_outcome *outcome) {
   int error = check(engine, trace, fleet);
   if (error) return error;
+  struct replica *replicas = calloc(fleet->replicas, sizeof(*replicas));
   struct fleet_state state = {
-      .simulation = {engine, trace, outcome, malloc((trace->count + 1) * sizeof(uint32_t)), 0},
+      .simulation = {engine, trace, outcome, replicas, malloc((trace->count + 1) * sizeof(uint32_t)), 0},
       .fleet = fleet,
-      .replicas = calloc(fleet->replicas, sizeof(struct replica)),
-      .turn = calloc(fleet->groups, sizeof(uint32_t)),
+      .replicas = replicas,
+      .turn = calloc(fleet->replicas, sizeof(uint32_t)),
   };
   outcome->gaps = 0;
   if (state.simulation.next && state.replicas && state.turn) {

@@ -28,7 +28,8 @@ struct vlv_trace {
 enum vlv_routing {
   VLV_ROTATE = 0,       /* the group's replicas in turn */
   VLV_LEAST_LOADED = 1, /* fewest requests in flight; among equals the next in turn */
-  VLV_PACK_FIRST = 2,   /* the first with fewer than pack_limit in flight, else the least loaded */
+  VLV_PACK_FIRST = 2, /* the first with fewer than pack_limit in flight and less than a chunk of prompt tokens
+                       * waiting, else the least loaded */
 };
 
 struct vlv_fleet {
@@ -41,6 +42,7 @@ struct vlv_outcome { /* arrays of the caller */
   double *first_s, *done_s;
   uint64_t *served;            /* requests by replica */
   double *gap_start, *gap_end; /* idle gaps of all replicas within the span: count + replicas at most */
+  uint32_t *gap_replica;
   uint64_t gaps;
 };
 

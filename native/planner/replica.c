@@ -105,6 +105,7 @@ static bool take_in(struct simulation *simulation, struct replica *replica, doub
   finish_due(simulation, replica);
   for (uint32_t i = 0; i < intake.completed; i++) give_first_token(simulation, replica);
   replica->head_left = intake.left;
+  replica->waiting -= intake.tokens;
   return true;
 }
 
@@ -129,21 +130,25 @@ static bool decode(struct simulation *simulation, struct replica *replica, doubl
 }
 
 void replica_advance(struct simulation *simulation, struct replica *replica, double until_s) {
-  if (replica->change_s > until_s) return;
+  if (replica->change_s > until_s && replica->head == NOBODY) return;
   bool moved = true;
   while (moved && replica->in_flight && !simulation->error)
     moved = admits(simulation, replica) ? take_in(simulation, replica, until_s)
                                         : decode(simulation, replica, until_s);
 }
 
+void replica_gap(struct simulation *simulation, const struct replica *replica, double end_s) {
+  struct vlv_outcome *outcome = simulation->outcome;
+  if (replica->idle_since_s >= end_s) return;
+  outcome->gap_start[outcome->gaps] = replica->idle_since_s;
+  outcome->gap_end[outcome->gaps] = end_s;
+  outcome->gap_replica[outcome->gaps++] = (uint32_t)(replica - simulation->replicas);
+}
+
 void replica_accept(struct simulation *simulation, struct replica *replica, uint32_t request) {
   double at_s = simulation->trace->at_s[request];
   if (replica->in_flight++ == 0) {
-    struct vlv_outcome *outcome = simulation->outcome;
-    if (replica->idle_since_s < at_s) {
-      outcome->gap_start[outcome->gaps] = replica->idle_since_s;
-      outcome->gap_end[outcome->gaps++] = at_s;
-    }
+    replica_gap(simulation, replica, at_s);
     replica->now_s = at_s;
   }
   simulation->next[request] = NOBODY;
@@ -152,5 +157,6 @@ void replica_accept(struct simulation *simulation, struct replica *replica, uint
   else
     simulation->next[replica->tail] = request;
   replica->tail = request;
+  replica->waiting += simulation->trace->input[request];
   replica->change_s = at_s;
 }

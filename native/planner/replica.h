@@ -23,18 +23,23 @@ struct replica {
   uint32_t head, tail; /* waiting for their prompt, linked by simulation.next */
   uint32_t head_left;  /* prompt tokens of the head still to take in; 0: not begun */
   uint32_t in_flight;
+  uint64_t waiting; /* prompt tokens not taken in yet */
 };
 
 struct simulation {
   const struct vlv_engine *engine;
   const struct vlv_trace *trace;
   struct vlv_outcome *outcome;
+  struct replica *replicas;
   uint32_t *next;
   int error;
 };
 
-/* Runs every iteration that ends by `until_s`; in_flight is then that of `until_s`. */
+/* Runs every iteration that ends by `until_s`; in_flight is then that of `until_s`, and so is `waiting`. */
 void replica_advance(struct simulation *simulation, struct replica *replica, double until_s);
+
+/* Tells of a gap [start_s, end_s) in which the replica had nothing to do. */
+void replica_gap(struct simulation *simulation, const struct replica *replica, double end_s);
 
 /* Hands over `request`, which arrives now; the replica has been advanced to now. */
 void replica_accept(struct simulation *simulation, struct replica *replica, uint32_t request);

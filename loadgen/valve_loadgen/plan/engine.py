@@ -5,11 +5,13 @@ from dataclasses import dataclass, fields, replace
 from valve_loadgen.errors import BenchError
 
 COOLDOWN_FLOOR_S, COOLDOWN_CEILING_S = 0.05, 0.2  # the sidecar's own bounds
+PACK_SLOWDOWN = 1.5
+PACK_LIMIT_UNKNOWN = 32
 
 
 @dataclass(frozen=True)
 class Engine:
-    """An iteration takes step_ms + sequence_us per running request + its prompt tokens / prefill_tokens_per_s."""
+    """An iteration takes step_ms + sequence_us a running request + prompt tokens / prefill_tokens_per_s."""
 
     step_ms: float = 8.0
     sequence_us: float = 80.0
@@ -25,8 +27,16 @@ class Engine:
 
     @property
     def cooldown_s(self) -> float:
-        """The sidecar's rule at its worst: twice an iteration of a full batch, between its floor and ceiling."""
+        """The sidecar's rule: twice an iteration, of a full batch, between its floor and ceiling."""
         return min(max(2 * self.iteration_s(self.batch), COOLDOWN_FLOOR_S), COOLDOWN_CEILING_S)
+
+    @property
+    def pack_limit(self) -> int:
+        """Requests in flight up to which an iteration takes no more than PACK_SLOWDOWN times a lone one."""
+        if not self.sequence_us:
+            return min(self.batch, PACK_LIMIT_UNKNOWN)
+        grown_us = (PACK_SLOWDOWN - 1) * self.iteration_s(1) * 1e6
+        return min(self.batch, 1 + int(grown_us / self.sequence_us))
 
     def capacity_rps(self, input_tokens: float, output_tokens: float) -> float:
         """Requests per second of that mean length that one replica sustains with its batch always full."""

@@ -47,6 +47,7 @@ class Outcome:
     served: "array[int]"
     gap_start: "array[float]"
     gap_end: "array[float]"
+    gap_replica: "array[int]"
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,7 @@ class _Outcome(ctypes.Structure):
         ("served", ctypes.c_void_p),
         ("gap_start", ctypes.c_void_p),
         ("gap_end", ctypes.c_void_p),
+        ("gap_replica", ctypes.c_void_p),
         ("gaps", U64),
     )
 
@@ -126,12 +128,11 @@ def simulate(engine: Engine, requests: Requests, fleet: Fleet) -> Outcome:
     bases = array("I", (base for base, _size in fleet.parts))
     sizes = array("I", (size for _base, size in fleet.parts))
     count, gaps = len(requests), len(requests) + fleet.replicas
-    out = Outcome(_f64(count), _f64(count), _u64(fleet.replicas), _f64(gaps), _f64(gaps))
-    told = _Outcome(*map(_at, (out.first_s, out.done_s, out.served, out.gap_start, out.gap_end)), 0)
-    columns = map(_at, (requests.at_s, requests.inputs, requests.outputs, requests.group))
+    out = Outcome(_f64(count), _f64(count), _u64(fleet.replicas), _f64(gaps), _f64(gaps), _u32(gaps))
+    told = _outcome(out)
     error = _library().vlv_plan_simulate(
         ctypes.byref(_engine(engine)),
-        ctypes.byref(_Trace(*columns, count, requests.span_s)),
+        ctypes.byref(_trace(requests)),
         ctypes.byref(
             _Fleet(fleet.replicas, len(fleet.parts), _at(bases), _at(sizes), fleet.rule, fleet.pack_limit)
         ),
@@ -139,7 +140,7 @@ def simulate(engine: Engine, requests: Requests, fleet: Fleet) -> Outcome:
     )
     if error:
         raise BenchError(f"cannot simulate the fleet: {os.strerror(-error)}")
-    del out.gap_start[told.gaps :], out.gap_end[told.gaps :]
+    del out.gap_start[told.gaps :], out.gap_end[told.gaps :], out.gap_replica[told.gaps :]
     return out
 
 
@@ -151,7 +152,7 @@ def harvest(outcome: Outcome, span_s: float, cooldown_s: float, block_s: float) 
         ctypes.byref(_Gaps(_at(outcome.gap_start), _at(outcome.gap_end), len(outcome.gap_start), span_s)),
         F64(cooldown_s),
         ctypes.byref(
-            _Blocks(block_s, count, *map(_at, (blocks.drained_s, blocks.open_s, blocks.preemptions)))
+            _Blocks(block_s, count, _at(blocks.drained_s), _at(blocks.open_s), _at(blocks.preemptions))
         ),
     )
     return blocks
@@ -176,12 +177,39 @@ def _engine(engine: Engine) -> _Engine:
     )
 
 
+def _trace(requests: Requests) -> _Trace:
+    return _Trace(
+        _at(requests.at_s),
+        _at(requests.inputs),
+        _at(requests.outputs),
+        _at(requests.group),
+        len(requests),
+        requests.span_s,
+    )
+
+
+def _outcome(out: Outcome) -> _Outcome:
+    return _Outcome(
+        _at(out.first_s),
+        _at(out.done_s),
+        _at(out.served),
+        _at(out.gap_start),
+        _at(out.gap_end),
+        _at(out.gap_replica),
+        0,
+    )
+
+
 def _at(column: "array[int] | array[float]") -> int:
     return column.buffer_info()[0]
 
 
 def _f64(count: int) -> "array[float]":
     return array("d", bytes(8 * count))
+
+
+def _u32(count: int) -> "array[int]":
+    return array("I", bytes(4 * count))
 
 
 def _u64(count: int) -> "array[int]":

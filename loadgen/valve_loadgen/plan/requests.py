@@ -1,5 +1,6 @@
-"""Owns the planner's view of traffic: millions of requests in columns, and what may be done to them (pure)."""
+"""Owns the planner's view of traffic: requests by the million, in columns, and how to cut them (pure)."""
 
+import bisect
 import random
 from array import array
 from collections.abc import Iterable, Sequence
@@ -53,6 +54,18 @@ class Requests:
         if not count or not self.span_s:
             return 0.0
         return count / self.span_s / engine.capacity_rps(inputs / count, outputs / count)
+
+    def until(self, span_s: float) -> "Requests":
+        """Those that arrive before `span_s`."""
+        end = bisect.bisect_left(self.at_s, span_s)
+        return replace(
+            self,
+            span_s=span_s,
+            at_s=self.at_s[:end],
+            inputs=self.inputs[:end],
+            outputs=self.outputs[:end],
+            group=self.group[:end],
+        )
 
     def thinned(self, keep: float, seed: int) -> "Requests":
         """Each request kept with probability `keep`; the wall-clock structure stays."""
