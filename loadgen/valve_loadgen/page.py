@@ -38,6 +38,7 @@ svg { display: block; width: 100%; height: auto; max-width: 760px; }
 svg text { fill: var(--ink); font-size: 12px; } svg text.soft { fill: var(--soft); }
 svg .grid { stroke: var(--line); } svg .axis { stroke: var(--soft); fill: none; }
 svg .ink { stroke: var(--ink); stroke-width: 1.5; fill: none; }
+svg .ink-edge { stroke: var(--ink); stroke-width: 2; }
 svg .rule { stroke: var(--soft); stroke-dasharray: 3 3; fill: none; }
 .good { color: var(--good); } .bad { color: var(--bad); }
 """

@@ -14,6 +14,7 @@ MARGIN_LEFT, MARGIN_RIGHT, MARGIN_TOP, MARGIN_BOTTOM = 58, 16, 12, 44
 LEGEND_HEIGHT = 22
 DASHES = ("", "7 4", "2 3", "10 3 2 3", "4 2", "1 4", "12 4")
 LEGEND_LINE, LETTER_WIDTH = 24, 6.6
+OUTLINE = ' class="ink-edge"'
 
 
 def plain(value: float) -> str:
@@ -118,12 +119,13 @@ class Chart:
         label: str = "",
         bottom: float | None = None,
         opacity: float = 0.85,
+        outlined: bool = False,
     ) -> None:
         """A bar over [left, right] in data units, from `bottom` (the axis) to `top`."""
         (x0, y0), (x1, y1) = self._at(left, self.y.low if bottom is None else bottom), self._at(right, top)
         self._marks.append(
             f'<rect x="{x0:.1f}" y="{min(y0, y1):.1f}" width="{max(x1 - x0, 0.5):.1f}" '
-            f'height="{abs(y0 - y1):.1f}" {_fill(colour)} fill-opacity="{opacity}"/>'
+            f'height="{abs(y0 - y1):.1f}" {_fill(colour)} fill-opacity="{opacity}"{OUTLINE * outlined}/>'
         )
         self._name(colour, label, filled=True)
 

@@ -1,7 +1,7 @@
 """Owns tables of clients (ServeGen): rate and burstiness by client and window -> drawn requests.
 
-A window's arrivals are a renewal process of the fitted family and shape, at the measured rate, in equilibrium.
-Lengths are drawn from the client's quantiles in the table of tokens beside it. The same seed draws the same.
+A window's arrivals are a renewal process of the fitted family and shape, at the measured rate, in balance.
+Lengths are drawn from the client's quantiles in the table of tokens beside it; the same seed draws the same.
 """
 
 import bisect

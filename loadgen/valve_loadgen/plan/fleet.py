@@ -67,8 +67,8 @@ class Plan:
             f"gpus_saved = replicas x gpus_per_replica x harvest_fraction = {self.options.replicas} x "
             f"{self.options.gpus_per_replica} x {self.headline.harvest_fraction:.4f} = "
             f"{self.saved(self.headline.harvest_fraction):.1f}; harvest_fraction = time the gate is open / "
-            f"observed time, over all replicas{pace}; the gate is open from {self.options.cooldown_s * 1e3:g} ms "
-            "after a replica drained until its next request"
+            f"observed time, over all replicas{pace}; the gate is open from "
+            f"{self.options.cooldown_s * 1e3:g} ms after a replica drained until its next request"
         )
 
 
@@ -140,9 +140,7 @@ def _harvest(requests: Requests, engine: Engine, options: Options, fleet: kernel
 
 def _latencies(requests: Requests, outcome: Outcome) -> dict[str, object]:
     waits_ms = sorted((first - at) * 1e3 for first, at in zip(outcome.first_s, requests.at_s, strict=True))
+    told = stats.summary(waits_ms, (0.5, 0.99))
     later = sum(requests.outputs) - len(requests)
     decode_ms = (sum(outcome.done_s) - sum(outcome.first_s)) * 1e3
-    return {
-        "ttft_ms": (stats.percentile(waits_ms, 0.5), stats.percentile(waits_ms, 0.99)),
-        "tpot_ms": decode_ms / later if later else None,
-    }
+    return {"ttft_ms": (told["p50"], told["p99"]), "tpot_ms": decode_ms / later if later else None}

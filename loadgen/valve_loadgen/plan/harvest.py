@@ -1,4 +1,4 @@
-"""Owns what a fleet's idle gaps are worth under release-on-drain: fractions, preemptions, intervals (pure)."""
+"""Owns what idle gaps are worth under release-on-drain: fractions, preemptions, intervals (pure)."""
 
 import math
 from bisect import bisect_right
@@ -45,8 +45,8 @@ class Harvest:
     """Drained time by length of the gap, between GAP_EDGES_S."""
     replica_share: list[float] = field(repr=False)
     """Drained fraction by replica."""
-    ttft_ms: tuple[float, float] | None = None
-    """p50, p99; None where no engine was simulated."""
+    ttft_ms: tuple[float | None, float | None] | None = None
+    """p50, p99; None where no engine was simulated, or of too few requests to say."""
     tpot_ms: float | None = None
     """Mean over all tokens after the first."""
     served: Sequence[int] = ()

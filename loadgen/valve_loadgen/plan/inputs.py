@@ -75,7 +75,8 @@ LOGGED = (
 )
 SAMPLED = (
     "Samples lie {step:g} s apart: shorter gaps and the preemptions at their ends are not seen, so that "
-    "preemptions are a bound from below. Drained time is not biased by that; cool-downs of unseen gaps are missing."
+    "preemptions are a bound from below. Drained time is not biased by that, but the cool-downs of unseen "
+    "gaps are missing."
 )
 
 

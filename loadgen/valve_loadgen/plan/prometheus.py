@@ -1,5 +1,6 @@
 """Owns the reading of a Prometheus range query: requests in flight by instance -> idle gaps (pure)."""
 
+import itertools
 import json
 import math
 from collections import defaultdict
@@ -30,7 +31,7 @@ def read(text: str, name: str, pack_limit: int) -> Observed:
     stamps = sorted({stamp for samples in replicas.values() for stamp in samples})
     if len(stamps) < 2:
         raise BenchError(f"{name}: fewer than two samples; widen start..end or shorten step")
-    step_s = median(later - earlier for earlier, later in zip(stamps, stamps[1:], strict=False))
+    step_s = median(later - earlier for earlier, later in itertools.pairwise(stamps))
     start_s, samples = stamps[0], list(replicas.values())
     gaps = [
         (number, begin - start_s, end - start_s)
