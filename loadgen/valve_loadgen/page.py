@@ -21,7 +21,8 @@ p { margin: 0 0 10px; max-width: 78ch; }
 .soft { color: var(--soft); }
 section { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 18px 20px;
   margin: 16px 0; overflow-x: auto; }
-.grid2 { display: grid; gap: 0 16px; grid-template-columns: repeat(auto-fit, minmax(min(440px, 100%), 1fr)); }
+.grid2 { display: grid; gap: 16px; grid-template-columns: repeat(auto-fit, minmax(min(440px, 100%), 1fr)); }
+.grid2 > section { margin: 0; }
 .tiles { display: flex; flex-wrap: wrap; gap: 14px 40px; margin: 18px 0 6px; }
 .tile b { display: block; font-size: 30px; line-height: 1.15; font-weight: 650; }
 .tile span { color: var(--soft); font-size: 13px; }
@@ -34,7 +35,7 @@ th:first-child, td:first-child { text-align: left; }
 tr.chosen td { font-weight: 650; }
 code, pre { font: 13px/1.5 ui-monospace, "DejaVu Sans Mono", Menlo, monospace; }
 pre { white-space: pre-wrap; margin: 0; }
-svg { display: block; width: 100%; height: auto; max-width: 760px; }
+svg { display: block; width: 100%; height: auto; }
 svg text { fill: var(--ink); font-size: 12px; } svg text.soft { fill: var(--soft); }
 svg .grid { stroke: var(--line); } svg .axis { stroke: var(--soft); fill: none; }
 svg .ink { stroke: var(--ink); stroke-width: 1.5; fill: none; }

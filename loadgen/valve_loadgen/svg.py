@@ -165,7 +165,8 @@ class Chart:
         parts = [*self._grid(), *self._marks, *self._labels(), *self._key()]
         height = self.height + (LEGEND_HEIGHT if self._legend else 0)
         return (
-            f'<svg viewBox="0 0 {self.width} {height}" role="img" aria-label="{escape(self.title)}">'
+            f'<svg viewBox="0 0 {self.width} {height}" style="max-width: {self.width}px" role="img" '
+            f'aria-label="{escape(self.title)}">'
             f"<title>{escape(self.title)}</title>{''.join(parts)}</svg>"
         )
 

@@ -90,8 +90,8 @@ def _price(head: Harvest, other: Harvest) -> str:
     if not (head.ttft_ms and other.ttft_ms and head.tpot_ms and other.tpot_ms):
         return ""
     return (
-        f" Its price: TTFT p50 {head.ttft_ms[0]:.0f} -> {other.ttft_ms[0]:.0f} ms, "
-        f"TPOT {head.tpot_ms:.1f} -> {other.tpot_ms:.1f} ms."
+        f" Its price: TTFT p50 {head.ttft_ms[0]:.0f} to {other.ttft_ms[0]:.0f} ms, "
+        f"TPOT {head.tpot_ms:.1f} to {other.tpot_ms:.1f} ms."
     )
 
 

@@ -28,7 +28,7 @@ class Engine:
     @property
     def cooldown_s(self) -> float:
         """The sidecar's rule: twice an iteration, of a full batch, between its floor and ceiling."""
-        return min(max(2 * self.iteration_s(self.batch), COOLDOWN_FLOOR_S), COOLDOWN_CEILING_S)
+        return round(min(max(2 * self.iteration_s(self.batch), COOLDOWN_FLOOR_S), COOLDOWN_CEILING_S), 3)
 
     @property
     def pack_limit(self) -> int:

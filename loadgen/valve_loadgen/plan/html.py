@@ -74,15 +74,15 @@ def _tiles(plan: Plan) -> str:
 
 
 def _by_routing(plan: Plan) -> str:
-    names = list(plan.harvests)
-    highest = max((each.harvest.high or each.harvest_fraction) for each in plan.harvests.values())
+    told = _telling(plan)
+    highest = max((each.harvest.high or each.harvest_fraction) for each in told.values())
     chart = Chart(
         "Harvested fraction by routing",
-        Axis(-0.5, len(names) - 0.5, "routing (outlined: yours)"),
+        Axis(-0.5, len(told) - 0.5, "routing (outlined: yours)"),
         Axis(0, max(highest * 1.15, 0.05), "harvested", write=percent),
-        names=[SHORT[name] for name in names],
+        names=[SHORT[name] for name in told],
     )
-    for place, (name, each) in enumerate(plan.harvests.items()):
+    for place, (name, each) in enumerate(told.items()):
         chart.bar(
             place - 0.3, place + 0.3, each.harvest_fraction, COLOURS[name], outlined=name == plan.chosen
         )
@@ -102,7 +102,7 @@ def _by_cooldown(plan: Plan) -> str:
         Axis(0, max(highest * 1.1, 0.05), "harvested", write=percent),
         names=[f"{swept.cooldown_s * 1e3:g}" for swept in sweep],
     )
-    for name, each in plan.harvests.items():
+    for name, each in _telling(plan).items():
         points = [(float(place), swept.harvest_fraction) for place, swept in enumerate(each.sweep)]
         chart.line(points, COLOURS[name], SHORT[name], dots=True)
     chosen = next(i for i, swept in enumerate(sweep) if swept.cooldown_s == plan.options.cooldown_s)
@@ -125,8 +125,8 @@ def _over_time(plan: Plan) -> str:
         width=1040,
         height=250,
     )
-    shown = [name for name in dict.fromkeys((plan.chosen, PACK_FIRST, DEDICATED)) if _tells(plan, name)]
-    for name in shown:
+    told = _telling(plan)
+    for name in [name for name in dict.fromkeys((plan.chosen, PACK_FIRST, DEDICATED)) if name in told]:
         points = [(at_s / unit_s, share) for at_s, share in plan.harvests[name].timeline]
         if name == plan.chosen:
             chart.area(points, COLOURS[name], opacity=0.2)
@@ -134,9 +134,10 @@ def _over_time(plan: Plan) -> str:
     return chart.svg()
 
 
-def _tells(plan: Plan, name: str) -> bool:
-    """Whether this routing is known, and not the same as another."""
-    return name in plan.harvests and (name != DEDICATED or name == plan.chosen or len(plan.deployments) > 1)
+def _telling(plan: Plan) -> dict[str, Harvest]:
+    """The harvests worth a mark: with one deployment, dedicated is the same as balanced."""
+    same = len(plan.deployments) < 2 and plan.chosen != DEDICATED
+    return {name: each for name, each in plan.harvests.items() if name != DEDICATED or not same}
 
 
 def _time_unit(span_s: float) -> tuple[float, str]:
@@ -146,12 +147,14 @@ def _time_unit(span_s: float) -> tuple[float, str]:
 
 def _gaps(plan: Plan) -> str:
     head = plan.headline
+    used = [place for place, share in enumerate(head.gap_share) if share > 0.002] or [0]
+    last = min(used[-1] + 2, len(GAP_EDGES_S) - 1)
     chart = Chart(
         "Drained time by length of the gap",
-        Axis(GAP_EDGES_S[0], GAP_EDGES_S[-1], "length of the idle gap, s", log=True),
+        Axis(GAP_EDGES_S[0], GAP_EDGES_S[last], "length of the idle gap, s", log=True),
         Axis(0, max(*head.gap_share, 0.05) * 1.15, "of the drained time", write=percent),
     )
-    chart.histogram(GAP_EDGES_S, head.gap_share, COLOURS[plan.chosen], SHORT[plan.chosen])
+    chart.histogram(GAP_EDGES_S[: last + 1], head.gap_share[:last], COLOURS[plan.chosen], SHORT[plan.chosen])
     chart.rule("cool-down", x=plan.options.cooldown_s)
     return chart.svg()
 
@@ -163,7 +166,7 @@ def _replicas(plan: Plan) -> str:
         Axis(0, most, "replicas, most drained first"),
         Axis(0, 1, "drained", write=percent),
     )
-    for name, each in plan.harvests.items():
+    for name, each in _telling(plan).items():
         chart.line(_steps(each), COLOURS[name], SHORT[name])
     return chart.svg()
 

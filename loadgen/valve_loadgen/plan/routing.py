@@ -52,10 +52,10 @@ def _shared(loads: Sequence[float], replicas: int) -> list[tuple[int, int]]:
 
 
 ROUTINGS = {
-    BALANCED: Routing("balanced: round robin over all replicas", _pool(Rule.ROTATE)),
-    LEAST_LOADED: Routing("balanced: the least loaded replica", _pool(Rule.LEAST_LOADED)),
-    DEDICATED: Routing("dedicated: each deployment on its own replicas", _dedicated),
-    PACK_FIRST: Routing("pack first: a replica is filled before the next", _pool(Rule.PACK_FIRST)),
+    BALANCED: Routing("balanced, round robin", _pool(Rule.ROTATE)),
+    LEAST_LOADED: Routing("balanced, least loaded", _pool(Rule.LEAST_LOADED)),
+    DEDICATED: Routing("dedicated", _dedicated),
+    PACK_FIRST: Routing("pack first", _pool(Rule.PACK_FIRST)),
 }
 OBSERVED = "observed"
-OBSERVED_TITLE = "observed: the replicas as monitoring saw them"
+OBSERVED_TITLE = "as observed"
