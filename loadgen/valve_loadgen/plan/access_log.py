@@ -19,10 +19,10 @@ AS_LOGGED = Engine(1.0, 0.0, 1e12, (1 << 31) - 1, source="none: each request tak
 
 COMBINED = re.compile(
     r'^\S+ \S+ \S+ \[(?P<time>[^\]]+)\] "(?P<request>[^"]*)" (?P<status>\d{3}) \S+'
-    r'(?: "(?:[^"\\]|\\.)*"){0,3}(?P<rest>.*)$'
+    r'(?: "(?:[^"\\]|\\.)*"){0,2}(?P<rest>.*)$'
 )
 NAMED_TIME = re.compile(r'(?:^|[\s"])(?:rt|request_time)="?(\d+\.?\d*)')
-BARE_TIME = re.compile(r'^\s*"?(\d+\.\d+)"?(?=\s|$)')
+BARE_TIME = re.compile(r'(?:^|\s)"?(\d+\.\d+)"?(?=\s|$)')
 UPSTREAM = re.compile(r'(?:^|[\s"])(?:ua|upstream|upstream_addr)="?([^\s",]+)')
 TIMES = ("time_iso8601", "msec", "time_local", "timestamp", "time", "ts")
 SPANS = ("request_time", "duration", "upstream_response_time")
@@ -83,7 +83,7 @@ def _combined_entry(line: str) -> Entry:
     found = COMBINED.match(line)
     if not found:
         raise ValueError("not a line of nginx's combined format")
-    took = NAMED_TIME.search(found["rest"]) or BARE_TIME.match(found["rest"])
+    took = NAMED_TIME.search(found["rest"]) or BARE_TIME.search(found["rest"])
     if not took:
         raise ValueError("no request time after the combined format")
     upstream = UPSTREAM.search(found["rest"])
@@ -115,8 +115,10 @@ def _posts(request: str) -> bool:
 
 def _time(stamp: str | float) -> tuple[float, bool]:
     """Seconds since the epoch, and whether the stamp has no fraction of a second."""
-    if isinstance(stamp, (int, float)) or re.fullmatch(r"\d+\.?\d*", stamp):
-        return float(stamp), float(stamp) == int(float(stamp))
+    if isinstance(stamp, (int, float)):
+        return float(stamp), isinstance(stamp, int)
+    if re.fullmatch(r"\d+\.?\d*", stamp):
+        return float(stamp), "." not in stamp
     if re.match(r"\d{2}/\w{3}/\d{4}:", stamp):
         return datetime.strptime(stamp, "%d/%b/%Y:%H:%M:%S %z").timestamp(), True
     return datetime.fromisoformat(stamp).timestamp(), "." not in stamp

@@ -7,7 +7,7 @@ from valve_loadgen.plan.routing import DEDICATED, OBSERVED, PACK_FIRST
 ALMOST_NOTHING, LITTLE, MUCH = 0.05, 0.15, 0.40
 BEYOND_CHANCE = 0.05
 BETTER = 1.5
-SLOWER_TTFT = 2.0
+QUEUED_MS = 10_000.0
 
 
 def advice(plan: Plan) -> list[str]:
@@ -104,6 +104,11 @@ def _warnings(plan: Plan) -> list[str]:
         )
     if head.harvest.ci95 is None:
         warnings.append("The input is too short to say how much this varies from hour to hour.")
+    if head.ttft_ms and head.ttft_ms[1] is not None and head.ttft_ms[1] > QUEUED_MS:
+        warnings.append(
+            f"One request in a hundred waits {head.ttft_ms[1] / 1e3:.0f} s or more for its first token: some "
+            "replicas are overloaded at times, and need more of them."
+        )
     rate = head.preemptions_per_request
     if rate is not None and rate > 0.5 and head.harvest_fraction >= ALMOST_NOTHING:
         warnings.append(

@@ -5,7 +5,6 @@ import json
 import math
 from collections import defaultdict
 from collections.abc import Sequence
-from statistics import median
 from typing import Any
 
 from valve_loadgen.errors import BenchError
@@ -31,7 +30,7 @@ def read(text: str, name: str, pack_limit: int) -> Observed:
     stamps = sorted({stamp for samples in replicas.values() for stamp in samples})
     if len(stamps) < 2:
         raise BenchError(f"{name}: fewer than two samples; widen start..end or shorten step")
-    step_s = median(later - earlier for earlier, later in itertools.pairwise(stamps))
+    step_s = min(later - earlier for earlier, later in itertools.pairwise(stamps))
     start_s, samples = stamps[0], list(replicas.values())
     gaps = [
         (number, begin - start_s, end - start_s)
