@@ -1,9 +1,11 @@
-"""The list of requests in a report: what was planned, and what the engine alone made of it."""
+"""What a report tells the planner: what was planned and what the engine alone made of it; the open gate."""
 
 from valve_loadgen.arrivals import Planned
 from valve_loadgen.exchange import Exchange
-from valve_loadgen.ledger import ledger
-from valve_loadgen.results import NO_GATE, ONLINE_ALONE, Results, Window
+from valve_loadgen.ledger import ledger, open_fraction
+from valve_loadgen.results import NO_GATE, ONLINE_ALONE, VALVE, Results, Window
+
+from .told import resumed, stopped
 
 
 def served(
@@ -30,3 +32,10 @@ def test_planned_and_measured_stand_side_by_side() -> None:
         "total_ms": 9.0,
     }
     assert (second["output_tokens"], second["ttft_ms"], second["total_ms"]) == (6, None, None)
+
+
+def test_the_gate_is_open_while_nobody_is_stopped() -> None:
+    windows = [Window(VALVE, 0, 100, 200), Window(NO_GATE, 0, 200, 300), Window(VALVE, 1, 300, 400)]
+    told = [stopped(1, 90), resumed(2, 110), stopped(3, 150), resumed(4, 310), stopped(5, 380)]
+    assert open_fraction(Results(windows, told)) == (40 + 70) / 200
+    assert open_fraction(Results([], told)) is None

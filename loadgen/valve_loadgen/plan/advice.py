@@ -46,15 +46,19 @@ def case(plan: Plan) -> str:
 
 
 def _pool(plan: Plan, head: Harvest) -> str:
-    known = "Your replicas have" if plan.chosen == OBSERVED else "Your case is an evenly loaded pool:"
-    chance = (
-        f"{known} {head.in_flight:.2g} requests in flight on average. Arrivals that keep no pattern leave a "
-        f"replica empty e^-{head.in_flight:.2g} = {head.by_chance:.1%} of the time; it is "
-        f"{head.drained_fraction:.1%} here"
+    start = "Your replicas look like" if plan.chosen == OBSERVED else "Your case is"
+    bursty = head.drained_fraction > head.by_chance + BEYOND_CHANCE
+    kind = "a bursty pool" if bursty else "an evenly loaded pool"
+    moral = (
+        "The gaps between bursts are what is harvested."
+        if bursty
+        else "Only fewer requests in flight by replica would give more."
     )
-    if head.drained_fraction > head.by_chance + BEYOND_CHANCE:
-        return f"{chance}, more than that: the traffic is bursty, and its gaps are what is harvested."
-    return f"{chance}, no more than that: only fewer requests in flight would give more."
+    return (
+        f"{start} {kind}: {head.in_flight:.2g} requests in flight by replica on average, and a replica is "
+        f"empty {head.drained_fraction:.1%} of the time; arrivals without a pattern would leave it empty "
+        f"e^-{head.in_flight:.2g} = {head.by_chance:.1%}. {moral}"
+    )
 
 
 def _remedies(plan: Plan) -> list[str]:

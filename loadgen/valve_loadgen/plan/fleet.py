@@ -74,14 +74,18 @@ class Plan:
 
 def plan(traffic: Traffic, options: Options) -> Plan:
     """Simulates every routing; takes what monitoring saw as it is. Raises BenchError."""
+    if options.load is not None and (traffic.engine or not traffic.requests):
+        raise BenchError("--load needs token counts, which monitoring does not tell; leave it out")
     harvests: dict[str, Harvest] = {}
     if traffic.observed:
         harvests[OBSERVED] = _as_observed(traffic.observed, options)
     requests, load = None, None
     if traffic.requests:
-        requests = _scaled(traffic.requests, traffic.engine or options.engine, options)
-        harvests |= _simulated(requests, traffic.engine or options.engine, options)
-        load = None if traffic.engine else sum(requests.loads(options.engine)) / options.replicas
+        engine = traffic.engine or options.engine
+        requests = _scaled(traffic.requests, engine, options)
+        loads = requests.loads(engine)
+        harvests |= _simulated(requests, engine, options, loads)
+        load = None if traffic.engine else sum(loads) / options.replicas
     known = traffic.observed
     return Plan(
         options,
@@ -121,8 +125,9 @@ def _as_observed(observed: Observed, options: Options) -> Harvest:
     return harvest.measure(observed.gaps, scope, observed.requests, in_flight)
 
 
-def _simulated(requests: Requests, engine: Engine, options: Options) -> dict[str, Harvest]:
-    loads = requests.loads(engine)
+def _simulated(
+    requests: Requests, engine: Engine, options: Options, loads: Sequence[float]
+) -> dict[str, Harvest]:
     return {
         name: _harvest(requests, engine, options, routing.build(loads, options.replicas, options.pack_limit))
         for name, routing in ROUTINGS.items()

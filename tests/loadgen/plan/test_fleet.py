@@ -87,5 +87,11 @@ def test_logged_durations_are_simulated_as_they_are() -> None:
     assert told.load is None
 
 
+def test_monitoring_cannot_be_scaled() -> None:
+    seen = Observed(outcome([(0, 0.0, 30.0)]), ["a"], 100.0, 100.0, 120.0)
+    with pytest.raises(BenchError, match="--load needs token counts"):
+        plan(Traffic(observed=seen), replace(OPTIONS, load=0.1))
+
+
 def test_the_same_traffic_gives_the_same_plan() -> None:
     assert plan(Traffic(chat(1.0)), OPTIONS) == plan(Traffic(chat(1.0)), OPTIONS)

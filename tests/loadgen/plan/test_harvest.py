@@ -75,7 +75,7 @@ def test_blocks_are_as_long_as_leaves_enough_of_them(span_s: float, block_s: flo
 
 
 def test_the_interval_covers_the_truth_of_a_known_process() -> None:
-    """Blocks drained by chance, with probability 0.3: the interval holds it, and is neither wide nor narrow."""
+    """Blocks drained by chance, 30 % of them: the interval holds that, and is neither wide nor narrow."""
     source = random.Random(4)
     gaps = outcome((0, 60.0 * block, 60.0 * block + 60) for block in range(1000) if source.random() < 0.3)
     told = harvest.measure(gaps, Scope(1, 60_000.0, 60_000.0, 0.0), 1, 0.1)
