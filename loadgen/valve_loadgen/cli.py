@@ -31,7 +31,12 @@ def add_arguments(subparsers: "Parsers[argparse.ArgumentParser]") -> None:
     proxy.add_argument("--rps", type=positive(float), default=50.0, help="requests per second (50)")
     proxy.add_argument("--blocks", type=positive(int), default=12, help="pairs of 2 s blocks (12)")
     proxy.set_defaults(bench_run=_proxy)
-    for parser in (demo, colocate, preemption, proxy):
+    check = subparsers.add_parser("self-check", help="how exact the load generator is on this machine")
+    check.add_argument("--rate", type=positive(float), default=1000.0, help="requests per second (1000)")
+    check.add_argument("--seconds", type=positive(float), default=5.0, help="how long (5)")
+    check.add_argument("--processes", type=positive(int), default=1, help="that send (1)")
+    check.set_defaults(bench_run=_self_check)
+    for parser in (demo, colocate, preemption, proxy, check):
         parser.add_argument("--json", action="store_true", help="print the report as JSON and nothing else")
 
 
@@ -138,6 +143,16 @@ async def _proxy(args: argparse.Namespace) -> int:
     if not args.json:
         print(render(result))
     return _print_json(args, result)
+
+
+async def _self_check(args: argparse.Namespace) -> int:
+    from valve_loadgen.self_check import SelfCheckPlan, render, self_check
+
+    plan = SelfCheckPlan(args.rate, args.seconds, args.processes)
+    told = await self_check(plan)
+    if not args.json:
+        print(render(told, plan))
+    return _print_json(args, told)
 
 
 def _print_json(args: argparse.Namespace, report: dict[str, Any]) -> int:

@@ -20,6 +20,12 @@ class Exchange:
     token_ns: list[int] = field(default_factory=list)
     """Arrival of each event that carried generated text."""
     usage_tokens: int | None = None
+    prompt_tokens: int | None = None
+    text: str = ""
+    """What came back; kept only where a next turn needs it (`keeps_text`)."""
+    keeps_text: bool = False
+    cancelled: bool = False
+    """The client ended it on purpose."""
     error: str | None = None
 
     def read_events(self, events: list[tuple[int, bytes]]) -> None:
@@ -28,8 +34,12 @@ class Exchange:
             chunk = read_chunk(payload)
             if chunk.has_token:
                 self.token_ns.append(at_ns)
-            self.usage_tokens = chunk.usage_tokens or self.usage_tokens
-            self.error = self.error or chunk.error
+                if self.keeps_text:
+                    self.text += chunk.text or ""
+            if chunk.usage_tokens:
+                self.usage_tokens, self.prompt_tokens = chunk.usage_tokens, chunk.prompt_tokens
+            if chunk.error:
+                self.error = self.error or chunk.error
 
     @property
     def ok(self) -> bool:
