@@ -19,6 +19,7 @@ from valve_loadgen import machine, validity
 from valve_loadgen.arrivals import Load, Planned
 from valve_loadgen.client import Client
 from valve_loadgen.lab import opened_lab
+from valve_loadgen.ledger import ledger, open_fraction
 from valve_loadgen.openloop import replay
 from valve_loadgen.results import ARMS, NO_GATE, OFFLINE_ALONE, ONLINE_ALONE, VALVE, Results, Window
 from valve_loadgen.screen import Screen
@@ -153,6 +154,8 @@ class Colocation:
             "commands": self.stage.lab.commands,
             "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "offline_completions": self.stage.driver.completions,
+            "gate_open_fraction": open_fraction(self.results),
+            "requests": ledger(self.results, [self.scenario.plan(i) for i in range(rounds)]),
         }
 
 

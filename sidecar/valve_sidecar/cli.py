@@ -11,6 +11,7 @@ from pathlib import Path
 import orjson
 
 from valve_loadgen import cli as bench
+from valve_loadgen.plan import cli as plan
 from valve_runtime.devices import refuse_mps, resolve
 from valve_runtime.doctor import examine, healthy, render_checks
 from valve_runtime.errors import ValveRuntimeError
@@ -51,6 +52,9 @@ def _parser() -> argparse.ArgumentParser:
     benches = commands.add_parser("bench", help="measure: demo, colocate, preemption, proxy")
     bench.add_arguments(benches.add_subparsers(dest="bench", required=True, metavar="BENCHMARK"))
     benches.set_defaults(act=bench.main)
+    plans = commands.add_parser("plan", help=plan.SUMMARY)
+    plan.add_arguments(plans)
+    plans.set_defaults(act=plan.main)
     return parser
 
 
