@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from valve_loadgen import load_options
+from valve_loadgen.engines import ENGINES
 from valve_loadgen.errors import BenchError
 
 Run = Coroutine[Any, Any, int]
@@ -58,6 +59,8 @@ def _add_colocate(parser: argparse.ArgumentParser) -> None:
         default=None,
         help="time from drained to resume (auto: the sidecar's own rule)",
     )
+    parser.add_argument("--engine", choices=ENGINES, default="llamacpp", help="both engines (llamacpp)")
+    parser.add_argument("--offline-engine", choices=ENGINES, help="another one for offline (the same)")
     parser.set_defaults(bench_run=_colocate)
 
 
@@ -120,7 +123,8 @@ async def _colocate(args: argparse.Namespace) -> int:
     from valve_loadgen.demo import play
 
     load = Load(args.trace, args.keep, args.stretch, seed=args.seed)
-    scenario = Scenario.of_minutes(args.minutes, load, args.cooldown_ms, args.window_s)
+    kinds = (args.engine, args.offline_engine or args.engine)
+    scenario = Scenario.of_minutes(args.minutes, load, args.cooldown_ms, args.window_s, kinds)
     return _print_json(args, await play(scenario, args.out, args.json))
 
 

@@ -44,17 +44,26 @@ class Scenario:
     load: Load = field(default_factory=Load)
     cooldown_ms: float | None = None
     """None: the sidecar's own rule."""
+    kinds: tuple[str, str] = ("llamacpp", "llamacpp")
+    """The online and the offline engine."""
 
     @property
     def serve_options(self) -> tuple[str, ...]:
         return () if self.cooldown_ms is None else ("--cooldown-ms", f"{self.cooldown_ms:g}")
 
     @classmethod
-    def of_minutes(cls, minutes: float, load: Load, cooldown_ms: float | None, window_s: float) -> "Scenario":
+    def of_minutes(
+        cls,
+        minutes: float,
+        load: Load,
+        cooldown_ms: float | None,
+        window_s: float,
+        kinds: tuple[str, str] = ("llamacpp", "llamacpp"),
+    ) -> "Scenario":
         """As many rounds as fit; a round is three windows, a shorter one and about 5 s between."""
         offline_s = window_s / 2
         rounds = max(1, round(minutes * 60 / (3 * window_s + offline_s + 5.0)))
-        return cls(rounds, window_s, offline_s, load, cooldown_ms)
+        return cls(rounds, window_s, offline_s, load, cooldown_ms, kinds)
 
     @property
     def cooldown_told(self) -> str:
@@ -146,6 +155,7 @@ class Colocation:
             "rounds": rounds,
             "window_s": self.scenario.window_s,
             "load": str(self.scenario.load),
+            "engines": self.scenario.kinds,
             "cooldown_ms": self.scenario.cooldown_ms,
             "seed": self.scenario.load.seed,
             "statement": STATEMENT,
@@ -164,7 +174,7 @@ async def colocate(scenario: Scenario, out: Path, screen: Screen) -> dict[str, A
     with opened_lab(out / "logs") as lab:
         screen.note(f"{scenario.load}\n{lab.placement}; {scenario.cooldown_told}")
         screen.stage("starting both engines and the sidecar")
-        with contextlib.closing(await Stage.build(lab, scenario.serve_options)) as stage:
+        with contextlib.closing(await Stage.build(lab, scenario.serve_options, scenario.kinds)) as stage:
             return await _run(Colocation(scenario, stage, screen), out)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from valve_loadgen.arrivals import Planned
 from valve_loadgen.client import Client
+from valve_loadgen.engines import ENGINES
 from valve_loadgen.errors import BenchError
 from valve_loadgen.lab import Lab, idle
 from valve_loadgen.offline import OfflineDriver
@@ -17,9 +18,10 @@ OFFLINE_PARALLEL = 4
 
 @dataclass(frozen=True)
 class Stage:
-    """`direct` reaches the online engine itself, `gated` through the sidecar."""
+    """`direct` reaches the online engine itself, `gated` through the sidecar; `kinds` name both engines."""
 
     lab: Lab
+    kinds: tuple[str, str]
     online: Target
     offline: Target
     direct: Client
@@ -27,17 +29,17 @@ class Stage:
     driver: OfflineDriver
 
     @classmethod
-    async def build(cls, lab: Lab, serve_options: Sequence[str]) -> "Stage":
-        """Starts everything. Raises BenchError."""
-        online = await lab.start_engine("online")
-        offline = await lab.start_engine("offline", 1, True)
-        proxy = await lab.start_sidecar(online, "--engine", "llamacpp", "--device", "cpu", *serve_options)
+    async def build(cls, lab: Lab, serve_options: Sequence[str], kinds: tuple[str, str]) -> "Stage":
+        """Starts everything; `kinds`: the online and the offline engine. Raises BenchError."""
+        online = await lab.start_engine("online", engine=kinds[0])
+        offline = await lab.start_engine("offline", 1, True, engine=kinds[1])
+        proxy = await lab.start_sidecar(online, "--engine", kinds[0], "--device", "cpu", *serve_options)
         if not (await lab.state())["tenants"]:
             raise BenchError(
                 "the sidecar sees no tenant: do `valve run` and `valve serve` share a directory?"
             )
         driver = OfflineDriver(offline, OFFLINE_PARALLEL)
-        return cls(lab, online, offline, Client(online), Client(proxy), driver)
+        return cls(lab, kinds, online, offline, Client(online), Client(proxy), driver)
 
     async def warm_up(self, plans: Sequence[Planned]) -> None:
         """Sends `plans` one by one both ways, and saturates the offline engine once. Raises BenchError."""
@@ -53,8 +55,8 @@ class Stage:
     async def settle(self) -> None:
         """Waits until nothing computes and the gate is open."""
         await self.lab.wait_for("between windows", "gate", "open")
-        await idle(self.online)
-        await idle(self.offline)
+        for target, kind in zip((self.online, self.offline), self.kinds, strict=True):
+            await idle(target, ENGINES[kind])
 
     def close(self) -> None:
         self.direct.close()
