@@ -61,7 +61,18 @@ def _add_colocate(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--engine", choices=ENGINES, default="llamacpp", help="both engines (llamacpp)")
     parser.add_argument("--offline-engine", choices=ENGINES, help="another one for offline (the same)")
+    parser.add_argument(
+        "--baselines",
+        type=names,
+        default=(),
+        help="arms of what else one would do, such as nice,sched_idle,cgroup (none)",
+    )
     parser.set_defaults(bench_run=_colocate)
+
+
+def names(text: str) -> tuple[str, ...]:
+    """An argparse type: names apart by commas."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 def cooldown(text: str) -> float | None:
@@ -124,7 +135,7 @@ async def _colocate(args: argparse.Namespace) -> int:
 
     load = Load(args.trace, args.keep, args.stretch, seed=args.seed)
     kinds = (args.engine, args.offline_engine or args.engine)
-    scenario = Scenario.of_minutes(args.minutes, load, args.cooldown_ms, args.window_s, kinds)
+    scenario = Scenario.of_minutes(args.minutes, load, args.cooldown_ms, args.window_s, kinds, args.baselines)
     return _print_json(args, await play(scenario, args.out, args.json))
 
 

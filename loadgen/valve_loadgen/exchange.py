@@ -21,13 +21,13 @@ class Exchange:
     token_ns: list[int] = field(default_factory=list)
     """Arrival of each event that carried generated text."""
     usage_tokens: int | None = None
+    error: str | None = None
     prompt_tokens: int | None = None
     text: str = ""
     """What came back; kept only where a next turn needs it (`keeps_text`)."""
     keeps_text: bool = False
     cancelled: bool = False
     """The client ended it on purpose."""
-    error: str | None = None
 
     def read_events(self, events: list[tuple[int, bytes]]) -> None:
         """Fills in the tokens from a stream's (arrival, payload) list, once it has ended."""
