@@ -174,7 +174,7 @@ async def _run(args: argparse.Namespace) -> int:
         report = await load_run(run, args.out, screen)
     if not args.json:
         load_table.show(report)
-        print(f"report: {args.out / 'report.json'}, requests: {args.out / 'requests.csv'}")
+        print(f"report: {args.out / 'report.html'} and report.json, requests: {args.out / 'requests.csv'}")
     return _print_json(args, report)
 
 

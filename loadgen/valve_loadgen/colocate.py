@@ -20,6 +20,7 @@ from valve_loadgen import harvest, machine, validity
 from valve_loadgen.arrivals import Load, Planned
 from valve_loadgen.baselines import availability, choose, prepared
 from valve_loadgen.client import Client
+from valve_loadgen.colocate_page import html
 from valve_loadgen.lab import opened_lab
 from valve_loadgen.ledger import ledger, open_fraction
 from valve_loadgen.openloop import replay
@@ -204,7 +205,11 @@ async def _run(run: Colocation, out: Path) -> dict[str, Any]:
 
 
 def write(report: dict[str, Any], out: Path) -> None:
-    """OUT/report.json, whole or not at all."""
-    draft = out / "report.json.part"
-    draft.write_bytes(orjson.dumps(report, option=orjson.OPT_INDENT_2))
-    draft.replace(out / "report.json")
+    """OUT/report.json and OUT/report.html, each whole or not at all."""
+    for file, content in (
+        ("report.json", orjson.dumps(report, option=orjson.OPT_INDENT_2)),
+        ("report.html", html(report).encode()),
+    ):
+        draft = out / f"{file}.part"
+        draft.write_bytes(content)
+        draft.replace(out / file)

@@ -18,5 +18,5 @@ async def play(scenario: Scenario, out: Path, quiet: bool) -> dict[str, Any]:
         report = await colocate(scenario, out, screen)
     if not quiet:
         table.show(report)
-        print(f"report: {out / 'report.json'}, logs: {out / 'logs'}")
+        print(f"report: {out / 'report.html'} and report.json, logs: {out / 'logs'}")
     return report

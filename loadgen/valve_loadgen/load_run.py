@@ -16,6 +16,7 @@ from valve_loadgen import load_report, machine
 from valve_loadgen.arrivals import Planned
 from valve_loadgen.client import Client
 from valve_loadgen.exchange import Exchange
+from valve_loadgen.load_page import html
 from valve_loadgen.load_report import Measured
 from valve_loadgen.screen import Screen
 from valve_loadgen.self_check import SelfCheckPlan, self_check
@@ -117,9 +118,10 @@ def _circumstances(run: LoadRun) -> dict[str, Any]:
 
 
 def write(report: dict[str, Any], exchanges: Sequence[Exchange], out: Path) -> None:
-    """OUT/report.json and OUT/requests.csv."""
+    """OUT/report.json, OUT/report.html and OUT/requests.csv."""
     out.mkdir(parents=True, exist_ok=True)
     (out / "report.json").write_bytes(orjson.dumps(report, option=orjson.OPT_INDENT_2))
+    (out / "report.html").write_text(html(report, exchanges), "utf-8")
     with (out / "requests.csv").open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(load_report.COLUMNS)

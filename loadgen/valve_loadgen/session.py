@@ -1,7 +1,7 @@
 """Owns a session of several commands: `python -m valve_loadgen.session LOGS A... -- B...`.
 
 The kernel's autogroups weigh whole sessions against each other, so that nice and SCHED_IDLE say something
-about two engines only where both are in one. The output of command i goes to LOGS.i; when one ends, all are ended.
+about two engines only where both are in one. Command i logs to LOGS.i; when one ends, all are ended.
 """
 
 import itertools
