@@ -22,6 +22,7 @@ class Exchange:
     """Arrival of each event that carried generated text."""
     usage_tokens: int | None = None
     error: str | None = None
+    """Why there is no whole answer; `done_ns` then says when that was known."""
     prompt_tokens: int | None = None
     text: str = ""
     """What came back; kept only where a next turn needs it (`keeps_text`)."""

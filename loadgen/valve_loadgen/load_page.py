@@ -120,7 +120,7 @@ def _circumstances(report: dict[str, Any]) -> Iterable[str]:
     yield paragraph(
         f"Counted: requests scheduled from {window['warmup_s']:g} s on, for {window['counted_s']:g} s. "
         f"{whole_percent(report['rate']['delivered_fraction'])} of the planned rate was sent, from "
-        f"{report['processes']} process(es). Prompt lengths by {report['prompts_by']}; output length "
+        f"{report['processes']} process(es). Prompt lengths by {report['prompts_by']}. Output length "
         f"{'fixed' if report['fixed_length'] else 'at most as asked: the server refuses ignore_eos'}."
     )
     if check:

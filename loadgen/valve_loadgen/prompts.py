@@ -21,7 +21,7 @@ class Vocabulary:
     words: tuple[str, ...] = WORDS
     per_word: float = 1.0
     overhead: float = 0.0
-    source: str = "assumed"
+    source: str = "an assumption: a word is a token"
     """How this is known."""
 
     def text(self, name: str, tokens: int) -> str:

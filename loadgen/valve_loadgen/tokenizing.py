@@ -28,7 +28,7 @@ async def calibrate(client: Client, ask: Ask) -> Vocabulary:
     source = "/tokenize and usage" if words is chosen else "usage"
     short, long = await _usage(client, ask, words[:1] * SHORT), await _usage(client, ask, words[:1] * LONG)
     if short is None or long is None or long <= short:
-        return Vocabulary(words, source="/tokenize" if words is chosen else "assumed")
+        return Vocabulary(words, source="/tokenize") if words is chosen else Vocabulary()
     per_word = (long - short) / (LONG - SHORT)
     return Vocabulary(words, per_word, short - SHORT * per_word, source)
 
