@@ -5,6 +5,7 @@ On a CPU: nice, SCHED_IDLE, or a cgroup of the least weight. What shares a GPU n
 
 import contextlib
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 from valve_loadgen.errors import BenchError
 
 CGROUP_ROOTS = (Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/cpu"), Path("/sys/fs/cgroup/cpu,cpuacct"))
+REMOVE_TIMEOUT_S = 10.0
 LEAST_WEIGHT = {"cpu.weight": "1", "cpu.shares": "2"}
 NO_GPU = "needs a GPU; both engines run on the CPU here"
 
@@ -101,6 +103,19 @@ def prepared(baselines: Sequence[Baseline]) -> Iterator[dict[str, tuple[str, ...
         }
 
 
+def _remove(group: Path) -> None:
+    """Once the last of its processes, killed just before, is gone. Raises OSError."""
+    deadline_s = time.monotonic() + REMOVE_TIMEOUT_S
+    while True:
+        try:
+            group.rmdir()
+            return
+        except OSError:
+            if time.monotonic() > deadline_s:
+                raise
+            time.sleep(0.05)
+
+
 @contextlib.contextmanager
 def _least_weight() -> Iterator[tuple[str, ...]]:
     root = cpu_cgroup()
@@ -114,4 +129,4 @@ def _least_weight() -> Iterator[tuple[str, ...]]:
                 (group / file).write_text(weight)
         yield ("sh", "-c", f'echo $$ > {group}/cgroup.procs && exec "$@"', "sh")
     finally:
-        group.rmdir()
+        _remove(group)

@@ -16,6 +16,7 @@ from valve_loadgen.target import Target
 
 RETRY_S = 0.2
 START_ERRORS_MAX = 20
+START_TIMEOUT_S = 120.0
 
 
 class TokenLog:
@@ -63,9 +64,9 @@ class OfflineDriver:
     async def start(self) -> None:
         """Starts and returns once every slot has yielded a token since, so that the engine is saturated.
 
-        Raises BenchError when completions fail again and again.
+        Raises BenchError when completions fail again and again, or none yields a token for long.
         """
-        failed = len(self.errors)
+        failed, deadline_s = len(self.errors), time.monotonic() + START_TIMEOUT_S
         self._streaming.clear()
         self._tasks = [asyncio.create_task(self._keep_busy(slot)) for slot in range(self._parallel)]
         while len(self._streaming) < self._parallel:
@@ -73,6 +74,12 @@ class OfflineDriver:
             if len(self.errors) - failed > START_ERRORS_MAX:
                 await self.stop()
                 raise BenchError(f"the offline engine at {self._target} fails: {self.errors[-1]}")
+            if time.monotonic() > deadline_s:
+                await self.stop()
+                raise BenchError(
+                    f"the offline engine at {self._target} yields nothing in {START_TIMEOUT_S:g} s: "
+                    "is something else running on its cores?"
+                )
 
     async def stop(self) -> None:
         """Cancels what is in flight; may be started again."""
