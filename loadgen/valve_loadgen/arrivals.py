@@ -19,6 +19,22 @@ class Planned:
     at_ns: int
     prompt: str
     output_tokens: int
+    cancel_after_ns: int | None = None
+    """The client drops the connection this long after the send."""
+    history: tuple[str, ...] = ()
+    """The turns before: what the user said, what came back, and so on."""
+    turns: "tuple[Turn, ...]" = ()
+    """The turns after this one."""
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What a user says `think_ns` after the answer before."""
+
+    name: str
+    prompt: str
+    output_tokens: int
+    think_ns: int
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from valve_loadgen.engines import ENGINES, Engine
 from valve_loadgen.errors import BenchError
 from valve_loadgen.events import Event
 from valve_loadgen.processes import Child, Processes, ready
+from valve_loadgen.session import SEPARATOR
 from valve_loadgen.target import Target
 
 SERVING = re.compile(r"valve: serving on (\S+)")
@@ -52,6 +54,19 @@ class Lab:
         child = self._start(name, [*run, *command], self.placement.others if tenant else None)
         await ready(child, lambda: healthy(target, kind.ready_path), ENGINE_START_S)
         return target
+
+    async def start_together(
+        self, names: Sequence[str], prefixes: Sequence[Sequence[str]], engine: str
+    ) -> list[Target]:
+        """Engines that share one session, each command after its prefix; the first name is the log's."""
+        kind, targets = ENGINES[engine], [Target(port=free_port()) for _ in names]
+        command = [sys.executable, "-m", "valve_loadgen.session", str(self.processes.logs / names[0])]
+        for target, prefix in zip(targets, prefixes, strict=True):
+            command += [SEPARATOR, *prefix, *kind.start(target.port, 1, cores(self.placement.engines))]
+        child = self._start("-".join(names), command, None)
+        for target in targets:
+            await ready(child, partial(healthy, target, kind.ready_path), ENGINE_START_S)
+        return targets
 
     async def start_backend(self, name: str, cpus: frozenset[int], *more: str) -> Target:
         """The constant engine, which computes nothing, on `cpus`."""

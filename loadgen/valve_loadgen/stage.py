@@ -1,7 +1,7 @@
 """Owns what the four arms play on: two engines, the sidecar, clients and the offline driver."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from valve_loadgen.arrivals import Planned
@@ -17,6 +17,15 @@ OFFLINE_PARALLEL = 4
 
 
 @dataclass(frozen=True)
+class Rival:
+    """A baseline's offline engine."""
+
+    arm: str
+    offline: Target
+    driver: OfflineDriver
+
+
+@dataclass(frozen=True)
 class Stage:
     """`direct` reaches the online engine itself, `gated` through the sidecar; `kinds` name both engines."""
 
@@ -27,11 +36,21 @@ class Stage:
     direct: Client
     gated: Client
     driver: OfflineDriver
+    rivals: tuple[Rival, ...] = ()
 
     @classmethod
-    async def build(cls, lab: Lab, serve_options: Sequence[str], kinds: tuple[str, str]) -> "Stage":
-        """Starts everything; `kinds`: the online and the offline engine. Raises BenchError."""
-        online = await lab.start_engine("online", engine=kinds[0])
+    async def build(
+        cls,
+        lab: Lab,
+        serve_options: Sequence[str],
+        kinds: tuple[str, str],
+        rivals: Mapping[str, Sequence[str]] | None = None,
+    ) -> "Stage":
+        """Starts everything; `kinds`: the online and the offline engine. Raises BenchError.
+
+        `rivals`: prefixes of the baselines' engines, by name; these share the online engine's session.
+        """
+        online, others = await _start_online(lab, kinds, rivals or {})
         offline = await lab.start_engine("offline", 1, True, engine=kinds[1])
         proxy = await lab.start_sidecar(online, "--engine", kinds[0], "--device", "cpu", *serve_options)
         if not (await lab.state())["tenants"]:
@@ -39,7 +58,11 @@ class Stage:
                 "the sidecar sees no tenant: do `valve run` and `valve serve` share a directory?"
             )
         driver = OfflineDriver(offline, OFFLINE_PARALLEL)
-        return cls(lab, kinds, online, offline, Client(online), Client(proxy), driver)
+        return cls(lab, kinds, online, offline, Client(online), Client(proxy), driver, others)
+
+    def driver_of(self, arm: str) -> OfflineDriver:
+        """What keeps that arm's offline engine busy."""
+        return next((rival.driver for rival in self.rivals if rival.arm == arm), self.driver)
 
     async def warm_up(self, plans: Sequence[Planned]) -> None:
         """Sends `plans` one by one both ways, and saturates the offline engine once. Raises BenchError."""
@@ -49,15 +72,30 @@ class Stage:
                 (done,) = await replay(client, [alone], time.monotonic_ns(), f"warm-{name}-")
                 if not done.ok:
                     raise BenchError(f"a warm-up request failed ({name}): {done.error or done.status}")
-        await self.driver.start()
-        await self.driver.stop()
+        for driver in (self.driver, *(rival.driver for rival in self.rivals)):
+            await driver.start()
+            await driver.stop()
 
     async def settle(self) -> None:
         """Waits until nothing computes and the gate is open."""
         await self.lab.wait_for("between windows", "gate", "open")
         for target, kind in zip((self.online, self.offline), self.kinds, strict=True):
             await idle(target, ENGINES[kind])
+        for rival in self.rivals:
+            await idle(rival.offline, ENGINES[self.kinds[0]])
 
     def close(self) -> None:
         self.direct.close()
         self.gated.close()
+
+
+async def _start_online(
+    lab: Lab, kinds: tuple[str, str], rivals: Mapping[str, Sequence[str]]
+) -> tuple[Target, tuple[Rival, ...]]:
+    if not rivals:
+        return await lab.start_engine("online", engine=kinds[0]), ()
+    online, *others = await lab.start_together(["online", *rivals], [(), *rivals.values()], kinds[0])
+    return online, tuple(
+        Rival(f"shared_{name}", target, OfflineDriver(target, OFFLINE_PARALLEL))
+        for name, target in zip(rivals, others, strict=True)
+    )

@@ -15,6 +15,7 @@ import orjson
 from valve_adapters.preset import WEEK_S, Prepared, prepare
 from valve_adapters.registry import by_name, guess
 from valve_loadgen import cli as bench
+from valve_loadgen.plan import cli as plan
 from valve_runtime.devices import refuse_mps, resolve
 from valve_runtime.doctor import examine, healthy, render_checks
 from valve_runtime.errors import ValveRuntimeError
@@ -56,6 +57,9 @@ def _parser() -> argparse.ArgumentParser:
     benches = commands.add_parser("bench", help="measure: demo, colocate, preemption, proxy")
     bench.add_arguments(benches.add_subparsers(dest="bench", required=True, metavar="BENCHMARK"))
     benches.set_defaults(act=bench.main)
+    plans = commands.add_parser("plan", help=plan.SUMMARY)
+    plan.add_arguments(plans)
+    plans.set_defaults(act=plan.main)
     return parser
 
 

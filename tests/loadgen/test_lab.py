@@ -16,13 +16,16 @@ from valve_loadgen.target import Target
         ("127.0.0.1:8780", Target("127.0.0.1", 8780)),
         ("http://[::1]:80", Target("::1", 80)),
         ("unix:/run/x.sock", Target(path="/run/x.sock")),
+        ("http://x", Target("x", 80)),
+        ("https://api.example/v1", Target("api.example", 443, tls=True)),
+        ("http://x:8000/llm/v1/", Target("x", 8000, base="/llm")),
     ],
 )
 def test_addresses(text: str, target: Target) -> None:
     assert Target.parse(text) == target
 
 
-@pytest.mark.parametrize("text", ["", "localhost", "http://x", "http://x:port", "http://x:99999"])
+@pytest.mark.parametrize("text", ["", "localhost", "http://x:port", "http://x:99999"])
 def test_what_is_no_address(text: str) -> None:
     with pytest.raises(BenchError, match="is not an address"):
         Target.parse(text)

@@ -46,6 +46,35 @@ def test_run_without_a_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert "valve run -- CMD" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("visible", "arguments", "pinned"),
+    [
+        (None, [], False),
+        (None, ["--gpu", "1"], True),
+        ("1", [], True),
+        ("1", ["--device", "cpu"], False),
+        ("1", ["--gpu", "0"], True),
+    ],
+)
+def test_a_job_sees_the_gpus_that_were_named(
+    visible: str | None, arguments: list[str], pinned: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """And by their UUIDs: CUDA and NVML may count them in different orders."""
+    ran: list[RunOptions] = []
+
+    def remember(_command: list[str], options: RunOptions) -> int:
+        ran.append(options)
+        return 0
+
+    monkeypatch.setattr(cli, "run", remember)
+    monkeypatch.setattr(cli, "resolve", lambda names: tuple(names) or ("GPU-1",))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert main(["run", *arguments, "--runtime-dir", str(tmp_path), "--", "true"]) == 0
+    assert ran[0].pinned is pinned
+
+
 def run_says(capfd: pytest.CaptureFixture[str], directory: Path, *arguments: str) -> tuple[str, str]:
     """(what the command wrote, what `valve run` said); the command is `env` of a directory of its own."""
     assert main(["run", "--device", "cpu", "--runtime-dir", str(directory), *arguments]) == 0
@@ -75,35 +104,6 @@ def test_run_leaves_other_programs_alone(capfd: pytest.CaptureFixture[str], tmp_
     out, err = run_says(capfd, tmp_path, "--", "env")
     assert "valve run: for" not in err
     assert "VLLM_" not in out
-
-
-@pytest.mark.parametrize(
-    ("visible", "arguments", "pinned"),
-    [
-        (None, [], False),
-        (None, ["--gpu", "1"], True),
-        ("1", [], True),
-        ("1", ["--device", "cpu"], False),
-        ("1", ["--gpu", "0"], True),
-    ],
-)
-def test_a_job_sees_the_gpus_that_were_named(
-    visible: str | None, arguments: list[str], pinned: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """And by their UUIDs: CUDA and NVML may count them in different orders."""
-    ran: list[RunOptions] = []
-
-    def remember(_command: list[str], options: RunOptions) -> int:
-        ran.append(options)
-        return 0
-
-    monkeypatch.setattr(cli, "run", remember)
-    monkeypatch.setattr(cli, "resolve", lambda names: tuple(names) or ("GPU-1",))
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    if visible is not None:
-        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    assert main(["run", *arguments, "--runtime-dir", str(tmp_path), "--", "true"]) == 0
-    assert ran[0].pinned is pinned
 
 
 def test_a_gpu_that_is_not_there_is_named(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
