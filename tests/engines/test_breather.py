@@ -1,4 +1,6 @@
-"""SGLang's real watchdog, made impatient: as a tenant that breathes it outlives stops that would end it."""
+"""SGLang with an impatient watchdog as a tenant: it is stopped for several of that one's limits, breathes
+meanwhile, lives, and loses nothing.
+"""
 
 from __future__ import annotations
 
