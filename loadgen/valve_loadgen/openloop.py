@@ -91,6 +91,7 @@ class OpenLoop:
             self._prepare()
             if at_ns - time.monotonic_ns() > LEAD_NS:
                 self._timer.set(at_ns - LEAD_NS)
+                self._client.reader.busy_at_ns = at_ns - LEAD_NS
                 return
             while time.monotonic_ns() < at_ns:
                 pass
