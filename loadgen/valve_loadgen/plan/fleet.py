@@ -7,7 +7,7 @@ from valve_loadgen import stats
 from valve_loadgen.errors import BenchError
 from valve_loadgen.plan import harvest, kernel
 from valve_loadgen.plan.engine import Engine
-from valve_loadgen.plan.harvest import Harvest, Scope
+from valve_loadgen.plan.harvest import Harvest, Latency, Scope
 from valve_loadgen.plan.inputs import Traffic
 from valve_loadgen.plan.kernel import Outcome
 from valve_loadgen.plan.observed import Observed
@@ -139,13 +139,13 @@ def _harvest(requests: Requests, engine: Engine, options: Options, fleet: kernel
     replica_s = requests.span_s * options.replicas
     scope = Scope(options.replicas, requests.span_s, replica_s, options.cooldown_s, options.offline_speed)
     in_flight = (sum(outcome.done_s) - sum(requests.at_s)) / replica_s
-    latencies = {} if engine.batch > 1 << 30 else _latencies(requests, outcome)
-    return harvest.measure(outcome, scope, len(requests), in_flight, served=outcome.served, **latencies)
+    latency = None if engine.batch > 1 << 30 or not len(requests) else _latency(requests, outcome)
+    return harvest.measure(outcome, scope, len(requests), in_flight, latency)
 
 
-def _latencies(requests: Requests, outcome: Outcome) -> dict[str, object]:
-    waits_ms = sorted((first - at) * 1e3 for first, at in zip(outcome.first_s, requests.at_s, strict=True))
+def _latency(requests: Requests, outcome: Outcome) -> Latency:
+    waits_ms = [(first - at) * 1e3 for first, at in zip(outcome.first_s, requests.at_s, strict=True)]
     told = stats.summary(waits_ms, (0.5, 0.99))
     later = sum(requests.outputs) - len(requests)
     decode_ms = (sum(outcome.done_s) - sum(outcome.first_s)) * 1e3
-    return {"ttft_ms": (told["p50"], told["p99"]), "tpot_ms": decode_ms / later if later else None}
+    return Latency(told["p50"] or 0.0, told["p99"], decode_ms / later if later else None)

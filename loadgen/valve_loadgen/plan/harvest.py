@@ -27,6 +27,16 @@ class Swept:
 
 
 @dataclass(frozen=True)
+class Latency:
+    """Of the online requests; None where there are too few to say."""
+
+    ttft_p50_ms: float
+    ttft_p99_ms: float | None
+    tpot_ms: float | None
+    """Mean over all tokens after the first."""
+
+
+@dataclass(frozen=True)
 class Harvest:
     """One routing's yield. Fractions are of the replicas' observed time."""
 
@@ -45,10 +55,8 @@ class Harvest:
     """Drained time by length of the gap, between GAP_EDGES_S."""
     replica_share: list[float] = field(repr=False)
     """Drained fraction by replica."""
-    ttft_ms: tuple[float | None, float | None] | None = None
-    """p50, p99; None where no engine was simulated, or of too few requests to say."""
-    tpot_ms: float | None = None
-    """Mean over all tokens after the first."""
+    latency: Latency | None = None
+    """None where no engine was simulated."""
     served: Sequence[int] = ()
     """Requests by replica; empty where monitoring does not tell."""
 
@@ -93,9 +101,9 @@ def block_s(span_s: float) -> float:
 
 
 def measure(
-    outcome: Outcome, scope: Scope, requests: int | None, in_flight: float, **more: object
+    outcome: Outcome, scope: Scope, requests: int | None, in_flight: float, latency: Latency | None = None
 ) -> Harvest:
-    """Sums over the gaps of `outcome`. `more`: Harvest's optional fields."""
+    """Sums over the gaps of `outcome`."""
     size_s = block_s(scope.span_s)
     blocks = kernel.harvest(outcome, scope.span_s, scope.cooldown_s, size_s)
     return Harvest(
@@ -109,7 +117,8 @@ def measure(
         _timeline(outcome, scope),
         _gap_share(outcome),
         _replica_share(outcome, scope),
-        **more,  # type: ignore[arg-type]
+        latency,
+        outcome.served,
     )
 
 

@@ -46,6 +46,7 @@ def _interval(plan: Plan, harvest: Harvest) -> list[float] | None:
 
 
 def _routing(plan: Plan, harvest: Harvest) -> dict[str, Any]:
+    latency = harvest.latency
     return {
         "gpus_saved": plan.saved(harvest.harvest_fraction),
         "interval": _interval(plan, harvest),
@@ -58,8 +59,8 @@ def _routing(plan: Plan, harvest: Harvest) -> dict[str, Any]:
         "preemptions": harvest.preemptions,
         "preemptions_per_request": harvest.preemptions_per_request,
         "unused_replicas": harvest.unused if harvest.served else None,
-        "ttft_ms": harvest.ttft_ms and {"p50": harvest.ttft_ms[0], "p99": harvest.ttft_ms[1]},
-        "tpot_ms": harvest.tpot_ms,
+        "ttft_ms": latency and {"p50": latency.ttft_p50_ms, "p99": latency.ttft_p99_ms},
+        "tpot_ms": latency and latency.tpot_ms,
         "cooldown": [
             {
                 "cooldown_ms": swept.cooldown_s * 1e3,
@@ -128,7 +129,7 @@ def _routings(plan: Plan) -> Table:
 
 def row(plan: Plan, harvest: Harvest) -> list[str]:
     """The table's cells after the routing's name."""
-    ends = _interval(plan, harvest)
+    ends, latency = _interval(plan, harvest), harvest.latency
     return [
         f"{plan.saved(harvest.harvest_fraction):.1f}",
         "-" if ends is None else f"{ends[0]:.1f} to {ends[1]:.1f}",
@@ -136,8 +137,8 @@ def row(plan: Plan, harvest: Harvest) -> list[str]:
         f"{harvest.drained_fraction:.1%}",
         f"{harvest.in_flight:.2f}",
         number(harvest.preemptions_per_request, 3),
-        "-" if not harvest.ttft_ms else f"{harvest.ttft_ms[0]:.0f} / {number(harvest.ttft_ms[1], 0)}",
-        number(harvest.tpot_ms, 1),
+        "-" if not latency else f"{latency.ttft_p50_ms:.0f} / {number(latency.ttft_p99_ms, 0)}",
+        number(latency.tpot_ms if latency else None, 1),
     ]
 
 
