@@ -2,7 +2,6 @@
 
 import math
 from bisect import bisect_right
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from valve_loadgen import stats
@@ -51,14 +50,12 @@ class Harvest:
     sweep: list[Swept]
     timeline: list[tuple[float, float]]
     """(seconds since the start, harvested fraction) by slice of time."""
-    gap_share: list[float] = field(repr=False)
-    """Drained time by length of the gap, between GAP_EDGES_S."""
-    replica_share: list[float] = field(repr=False)
-    """Drained fraction by replica."""
+    outcome: Outcome = field(repr=False)
+    replicas: int
+    replica_s: float
+    """Observed time of one replica."""
     latency: Latency | None = None
     """None where no engine was simulated."""
-    served: Sequence[int] = ()
-    """Requests by replica; empty where monitoring does not tell."""
 
     @property
     def harvest_fraction(self) -> float:
@@ -71,7 +68,17 @@ class Harvest:
     @property
     def unused(self) -> int:
         """Replicas that served nothing."""
-        return sum(count == 0 for count in self.served)
+        return sum(count == 0 for count in self.outcome.served)
+
+    @property
+    def gap_share(self) -> list[float]:
+        """Drained time by length of the gap, between GAP_EDGES_S."""
+        return _gap_share(self.outcome)
+
+    @property
+    def replica_share(self) -> list[float]:
+        """Drained fraction by replica."""
+        return [each / self.replica_s for each in _drained_s(self.outcome, self.replicas)]
 
     @property
     def by_chance(self) -> float:
@@ -115,10 +122,10 @@ def measure(
         size_s,
         [_swept(outcome, scope, cooldown_s) for cooldown_s in sorted({*SWEEP_S, scope.cooldown_s})],
         _timeline(outcome, scope),
-        _gap_share(outcome),
-        _replica_share(outcome, scope),
+        outcome,
+        scope.replicas,
+        scope.span_s * scope.share,
         latency,
-        outcome.served,
     )
 
 
@@ -160,8 +167,8 @@ def _gap_share(outcome: Outcome) -> list[float]:
     return [share / whole for share in inner]
 
 
-def _replica_share(outcome: Outcome, scope: Scope) -> list[float]:
-    sums = [0.0] * scope.replicas
+def _drained_s(outcome: Outcome, replicas: int) -> list[float]:
+    sums = [0.0] * replicas
     for replica, start_s, end_s in zip(outcome.gap_replica, outcome.gap_start, outcome.gap_end, strict=True):
         sums[replica] += end_s - start_s
-    return [each / (scope.span_s * scope.share) for each in sums]
+    return sums

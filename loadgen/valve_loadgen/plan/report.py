@@ -58,7 +58,7 @@ def _routing(plan: Plan, harvest: Harvest) -> dict[str, Any]:
         "requests": harvest.requests,
         "preemptions": harvest.preemptions,
         "preemptions_per_request": harvest.preemptions_per_request,
-        "unused_replicas": harvest.unused if harvest.served else None,
+        "unused_replicas": harvest.unused if harvest.outcome.served else None,
         "ttft_ms": latency and {"p50": latency.ttft_p50_ms, "p99": latency.ttft_p99_ms},
         "tpot_ms": latency and latency.tpot_ms,
         "cooldown": [

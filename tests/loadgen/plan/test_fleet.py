@@ -34,7 +34,7 @@ def test_packing_leaves_more_idle_than_any_other_routing() -> None:
     assert found[PACK_FIRST].preemptions < found[BALANCED].preemptions
     assert found[PACK_FIRST].unused >= 1
     assert found[BALANCED].unused == 0
-    assert sum(found[PACK_FIRST].served) == found[PACK_FIRST].requests
+    assert sum(found[PACK_FIRST].outcome.served) == found[PACK_FIRST].requests
 
 
 def test_dedicated_replicas_of_a_long_tail_idle_more_than_a_pool() -> None:
