@@ -25,8 +25,11 @@ class Measured:
     cooldown_s: float | None
     """Where it was fixed."""
     harvest_fraction: float
+    """By offline tokens, against alone."""
+    open_fraction: float
+    """By time: no tenant was stopped."""
     drained_fraction: float
-    """Both with Valve."""
+    """All three with Valve."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,7 @@ def _measured(report: dict[str, Any], valve: dict[str, Any], rows: list[dict[str
         [row["total_ms"] for row in rows],
         None if cooldown_ms is None else cooldown_ms / 1e3,
         float(valve["harvested_fraction"]),
+        float(report["gate_open_fraction"]),
         float(valve["drained_fraction"]),
     )
 
