@@ -88,19 +88,21 @@ def render(plan: Plan) -> RenderableType:
 
 
 def circumstances(plan: Plan) -> str:
-    """One line: what was planned for what."""
-    load = "" if plan.load is None else f", mean load {plan.load:.1%} of its capacity"
-    head, options = plan.headline, plan.options
-    asked = "" if head.requests is None else f"{head.requests:,} requests of "
+    """One sentence: what was planned for what."""
+    fleet = f"{_many(plan.options.replicas, 'replica')}; cool-down {plan.options.cooldown_s * 1e3:g} ms"
+    if plan.load is None:
+        return f"{_sources(plan)} in {duration(plan.span_s)}, for {fleet}; no engine is simulated"
     return (
-        f"{asked}{_many(len(plan.deployments), 'deployment' if plan.load is not None else 'source')} in "
-        f"{duration(plan.span_s)} on {_many(options.replicas, 'replica')}{load}; "
-        f"cool-down {options.cooldown_s * 1e3:g} ms; engine: {engine(plan)}"
+        f"{plan.headline.requests:,} requests of {_many(len(plan.deployments), 'deployment')} in "
+        f"{duration(plan.span_s)}, mean load {plan.load:.1%} of {fleet}; engine: {plan.options.engine}"
     )
 
 
-def engine(plan: Plan) -> str:
-    return str(plan.options.engine) if plan.load is not None else "not simulated"
+def _sources(plan: Plan) -> str:
+    requests = plan.headline.requests
+    if requests is not None:
+        return f"{requests:,} logged requests"
+    return f"What monitoring saw of {_many(len(plan.deployments), 'replica')}"
 
 
 def _many(count: int, noun: str) -> str:
