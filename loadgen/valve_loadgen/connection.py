@@ -20,11 +20,24 @@ from valve_loadgen.wire import ResponseParser, WireError
 SO_TIMESTAMPNS = 35
 STAMP = struct.Struct("@qq")
 CONTROL_BYTES = 64
+OFFSET_READINGS = 8
 SHORTEST_END = 5  # bytes of the last chunk, "0\r\n\r\n": a shorter read may complete one
 BUFFER = memoryview(bytearray(1 << 16))  # one for all: what was read is copied out at once
 INTO = (BUFFER,)
 Sink = Callable[[int, bytes], None]
 OnEnd = Callable[["Connection", "Call"], None]
+
+
+def realtime_offset_ns() -> int:
+    """CLOCK_REALTIME, of the kernel's stamps, less CLOCK_MONOTONIC: constant unless somebody sets the time.
+
+    The closest of a few readings, since the process may be stopped between two clocks.
+    """
+    readings = []
+    for _ in range(OFFSET_READINGS):
+        before_ns, real_ns, after_ns = time.monotonic_ns(), time.time_ns(), time.monotonic_ns()
+        readings.append((after_ns - before_ns, real_ns - (before_ns + after_ns) // 2))
+    return min(readings)[1]
 
 
 class Call:
@@ -130,7 +143,7 @@ class Connection:
         if call is not None:
             self._waiting.clear()
             call.exchange.error = call.exchange.error or reason
-            call.exchange.status = self.parser.status
+            call.exchange.status, call.exchange.done_ns = self.parser.status, time.monotonic_ns()
             self._on_end(self, call)
 
 
@@ -141,6 +154,7 @@ class PlainConnection(Connection):
         super().__init__(on_end)
         self._socket, self._loop = peer, asyncio.get_running_loop()
         self._unsent = b""
+        self._offset_ns = realtime_offset_ns()
         if peer.family != socket.AF_UNIX:
             peer.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
             peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -153,14 +167,15 @@ class PlainConnection(Connection):
             return
         except OSError:
             size, control = 0, []
-        now_ns = time.monotonic_ns()
         if not size:
             self._ended()
             return
         if control:
             seconds, nanoseconds = STAMP.unpack_from(control[0][2])
-            now_ns -= time.time_ns() - (seconds * 1_000_000_000 + nanoseconds)
-        self._received(now_ns, bytes(BUFFER[:size]))
+            at_ns = seconds * 1_000_000_000 + nanoseconds - self._offset_ns
+        else:
+            at_ns = time.monotonic_ns()
+        self._received(at_ns, bytes(BUFFER[:size]))
 
     def _write(self, data: bytes) -> None:
         try:

@@ -1,5 +1,6 @@
 """Owns the record of one request: its stamps, what came back, and the figures that follow from them."""
 
+import itertools
 from dataclasses import dataclass, field
 
 from valve_loadgen.chunks import read_chunk
@@ -20,13 +21,14 @@ class Exchange:
     token_ns: list[int] = field(default_factory=list)
     """Arrival of each event that carried generated text."""
     usage_tokens: int | None = None
+    error: str | None = None
+    """Why there is no whole answer; `done_ns` then says when that was known."""
     prompt_tokens: int | None = None
     text: str = ""
     """What came back; kept only where a next turn needs it (`keeps_text`)."""
     keeps_text: bool = False
     cancelled: bool = False
     """The client ended it on purpose."""
-    error: str | None = None
 
     def read_events(self, events: list[tuple[int, bytes]]) -> None:
         """Fills in the tokens from a stream's (arrival, payload) list, once it has ended."""
@@ -54,6 +56,21 @@ class Exchange:
     def ttft_ms(self) -> float | None:
         """First token since the scheduled time: no coordinated omission."""
         return (self.token_ns[0] - self.sched_ns) / 1e6 if self.token_ns else None
+
+    @property
+    def ttft_from_send_ms(self) -> float | None:
+        """As other tools count it: the client's own lateness hidden."""
+        return (self.token_ns[0] - self.send_ns) / 1e6 if self.token_ns else None
+
+    @property
+    def latency_ms(self) -> float | None:
+        """Scheduled time -> the response's end."""
+        return (self.done_ns - self.sched_ns) / 1e6 if self.done_ns else None
+
+    @property
+    def chunk_gaps_ms(self) -> list[float]:
+        """Between successive events that carried text."""
+        return [(later - earlier) / 1e6 for earlier, later in itertools.pairwise(self.token_ns)]
 
     @property
     def tokens(self) -> int:

@@ -36,6 +36,11 @@ class TokenLog:
         last = bisect.bisect_left(self._stamps_ns, end_ns)
         return self._totals[last] - self._totals[first]
 
+    def binned(self, start_ns: int, end_ns: int, bin_ns: int) -> list[int]:
+        """Tokens in each successive `bin_ns` of [start_ns, end_ns); the last may be shorter."""
+        edges = [*range(start_ns, end_ns, bin_ns), end_ns]
+        return [self.between(begin, end) for begin, end in itertools.pairwise(edges)]
+
 
 class OfflineDriver:
     """Keeps `parallel` completions in flight until stopped; has no time-out, since the engine may be frozen.

@@ -1,7 +1,46 @@
 """Owns synthetic arrival patterns: when requests come, as seconds from 0 in order (pure)."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from random import Random
+from typing import Literal, get_args
+
+Kind = Literal["constant", "poisson", "gamma", "onoff", "ramp"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """A kind of arrivals and its figures; each kind reads only its own."""
+
+    kind: Kind = "poisson"
+    rate: float = 1.0
+    burstiness: float = 0.25
+    on_s: float = 5.0
+    off_s: float = 15.0
+    to_rate: float = 1.0
+
+    def times(self, span_s: float, random: Random) -> list[float]:
+        """Seconds from 0 to `span_s`, in order."""
+        match self.kind:
+            case "constant":
+                return constant(self.rate, span_s)
+            case "poisson":
+                return poisson(self.rate, span_s, random)
+            case "gamma":
+                return gamma(self.rate, span_s, self.burstiness, random)
+            case "onoff":
+                return on_off(self.rate, span_s, self.on_s, self.off_s, random)
+            case "ramp":
+                return ramp(self.rate, self.to_rate, span_s, random)
+
+    def __str__(self) -> str:
+        told = {
+            "gamma": f", burstiness {self.burstiness:g}",
+            "onoff": f" for {self.on_s:g} s, then {self.off_s:g} s nothing",
+            "ramp": f" to {self.to_rate:g}",
+        }
+        return f"{self.kind} arrivals, {self.rate:g} requests/s{told.get(self.kind, '')}"
 
 
 def constant(rate: float, span_s: float) -> list[float]:

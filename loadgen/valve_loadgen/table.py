@@ -6,7 +6,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from valve_loadgen.results import ARMS
+from valve_loadgen.baselines import BASELINES
 
 PLAIN_WIDTH = 120  # off a terminal nobody says how wide it is
 NAMES = {
@@ -17,6 +17,12 @@ NAMES = {
 }
 HEADINGS = ("TTFT ms\np50 / p90", "TPOT ms\np50 / p90", "requests", "offline\ntok/s", "drained", "harvested")
 STYLES = {"met": "green", "missed": "red", "inconclusive": "yellow"}
+
+
+def name(arm: str) -> str:
+    """What a person calls the arm."""
+    baseline = BASELINES.get(arm.removeprefix("shared_"))
+    return NAMES.get(arm) or (baseline.title if baseline else arm)
 
 
 def number(value: float | None, digits: int = 2, unit: str = "") -> str:
@@ -46,14 +52,14 @@ def _arms(report: dict[str, Any]) -> Table:
     table.add_column("arm")
     for heading in HEADINGS:
         table.add_column(heading, justify="right")
-    for arm in ARMS:
-        table.add_row(*_row(arm, report["arms"][arm]))
+    for arm, figures in report["arms"].items():
+        table.add_row(*_row(arm, figures))
     return table
 
 
 def _row(arm: str, figures: dict[str, Any]) -> list[str]:
     return [
-        NAMES[arm],
+        name(arm),
         _quantiles(figures["ttft_ms"], 0),
         _quantiles(figures["tpot_ms"], 2),
         str(figures["requests"] or "-"),
@@ -69,10 +75,10 @@ def _quantiles(summary: dict[str, Any] | None, digits: int) -> str:
 
 def _ratios(report: dict[str, Any]) -> Table:
     table = Table(title="Against alone, median with 95 % interval")
-    for heading in ("figure", "with Valve", "goal", "verdict", "no gate"):
+    for heading in ("figure", "with Valve", "goal", "verdict", "without"):
         table.add_column(heading)
-    for name, title in (("ttft", "TTFT p50"), ("tpot", "TPOT p50")):
-        told, naive = report[f"{name}_inflation"], report[f"{name}_inflation_no_gate"]
+    for figure, title in (("ttft", "TTFT p50"), ("tpot", "TPOT p50")):
+        told, naive = report[f"{figure}_inflation"], report[f"{figure}_inflation_no_gate"]
         table.add_row(
             f"{title}, x alone",
             _interval(told),
@@ -81,6 +87,12 @@ def _ratios(report: dict[str, Any]) -> Table:
             _interval(naive),
         )
     told = {"p50": report["harvest_efficiency"], "ci95": report["harvest_efficiency_ci95"]}
+    for arm, against in report["baselines"].items():
+        for figure, title in (("ttft", "TTFT p50"), ("tpot", "TPOT p50")):
+            table.add_row(f"{title}, {name(arm)}", "", "", "", _interval(against[f"{figure}_inflation"]))
+    most = report["preemptions_per_request_max"]
+    verdict = _verdict(report["at_most_once_verdict"])
+    table.add_row("preemptions per request, max", "-" if most is None else str(most), "<= 1", verdict, "")
     table.add_row(
         "harvest efficiency", _interval(told), "> 0.9", _verdict(report["harvest_efficiency_verdict"]), ""
     )

@@ -66,7 +66,7 @@ struct queue {
 
 static struct connection *connections[CONNECTIONS_MAX];
 static struct queue starting, running;
-static uint64_t ttft_ns, gap_ns;
+static uint64_t ttft_ns, gap_ns, offset_ns;
 static uint32_t tokens;
 static char opening[1024], token[512], closing[1024]; /* before, during and with the last token */
 static size_t opening_size, token_size, closing_size;
@@ -187,9 +187,22 @@ static void drop(int fd) {
   close(fd);
 }
 
+/* CLOCK_REALTIME, of the kernel's stamps, less CLOCK_MONOTONIC; the closest of a few readings. */
+static uint64_t realtime_offset_ns(void) {
+  uint64_t closest_ns = UINT64_MAX, found_ns = 0;
+  for (int i = 0; i < 16; i++) {
+    uint64_t before_ns = clock_ns(CLOCK_MONOTONIC), real_ns = clock_ns(CLOCK_REALTIME);
+    uint64_t apart_ns = clock_ns(CLOCK_MONOTONIC) - before_ns;
+    if (apart_ns < closest_ns) {
+      closest_ns = apart_ns;
+      found_ns = real_ns - (before_ns + apart_ns / 2);
+    }
+  }
+  return found_ns;
+}
+
 /* The kernel's stamp of the data just received, on CLOCK_MONOTONIC. */
 static uint64_t received_ns(struct msghdr *message) {
-  uint64_t offset_ns = clock_ns(CLOCK_REALTIME) - clock_ns(CLOCK_MONOTONIC);
   for (struct cmsghdr *each = CMSG_FIRSTHDR(message); each; each = CMSG_NXTHDR(message, each)) {
     if (each->cmsg_level == SOL_SOCKET && each->cmsg_type == SCM_TIMESTAMPNS) {
       struct timespec stamp;
@@ -289,6 +302,7 @@ int main(int argc, char **argv) {
   signal(SIGTERM, end);
   signal(SIGINT, end);
   prepare_texts();
+  offset_ns = realtime_offset_ns();
   int listener = listen_anywhere(), poll = epoll_create1(EPOLL_CLOEXEC);
   struct epoll_event event = {.events = EPOLLIN, .data.fd = listener};
   if (poll < 0 || epoll_ctl(poll, EPOLL_CTL_ADD, listener, &event)) fail("epoll");

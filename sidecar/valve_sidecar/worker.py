@@ -54,7 +54,15 @@ class Worker:
         self._seat = HolderSeat(runtime_dir, f"{config.upstream}#{number}", devices)
         self._cooldown = Cooldown(None if config.cooldown_ms is None else int(config.cooldown_ms * 1e6))
         self._client = self.upstream.client(ENGINE_TIMEOUT_S)
-        self.gate = Gate(self._seat, config.mode, self._cooldown, self.events, self._ask_engine)
+        self.gate = Gate(
+            self._seat,
+            config.mode,
+            self._cooldown,
+            self.events,
+            self._ask_engine,
+            lambda: self._adapter.guard_s,
+            lambda: self._adapter.ask_again_s,
+        )
         self._adapter: Adapter = by_name("openai")
         self._tasks: list[asyncio.Task[None]] = []
         self.plane: AiohttpPlane | None = None

@@ -1,0 +1,58 @@
+"""Owns a session of several commands: `python -m valve_loadgen.session LOGS A... -- B...`.
+
+The kernel's autogroups weigh whole sessions against each other, so that nice and SCHED_IDLE say something
+about two engines only where both are in one. Command i logs to LOGS.i; when one ends, all are ended.
+"""
+
+import itertools
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+SEPARATOR = "--"
+GRACE_S = 5.0
+
+
+def commands(argv: Sequence[str]) -> list[list[str]]:
+    """Splits at the separators."""
+    groups = itertools.groupby(argv, lambda word: word == SEPARATOR)
+    return [list(words) for is_separator, words in groups if not is_separator]
+
+
+def main(argv: Sequence[str]) -> int:
+    logs, *rest = argv
+    stop = {signal.SIGTERM, signal.SIGINT, signal.SIGCHLD}
+    signal.pthread_sigmask(signal.SIG_BLOCK, stop)
+    children = [_start(command, Path(f"{logs}.{index}")) for index, command in enumerate(commands(rest))]
+    signal.sigwait(stop)
+    for child in children:
+        child.terminate()
+    for child in children:
+        _reap(child)
+    return 1
+
+
+def _start(command: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
+    unblock = {signal.SIGTERM, signal.SIGINT, signal.SIGCHLD}
+    with log.open("wb") as output:
+        return subprocess.Popen(
+            command,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            preexec_fn=lambda: signal.pthread_sigmask(signal.SIG_UNBLOCK, unblock) and None,
+        )
+
+
+def _reap(child: subprocess.Popen[bytes]) -> None:
+    try:
+        child.wait(GRACE_S)
+    except subprocess.TimeoutExpired:
+        os.kill(child.pid, signal.SIGKILL)
+        child.wait()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
