@@ -23,7 +23,7 @@ class Calibration:
     offline_speed: float
     """Offline tokens per second while the gate is open, over alone."""
     cooldown_s: float | None
-    """The run's, where it was fixed."""
+    """The run's."""
     error: float
     """Mean absolute log ratio of simulated to measured times."""
 

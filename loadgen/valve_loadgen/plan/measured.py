@@ -23,7 +23,7 @@ class Measured:
     total_ms: list[float | None]
     """Of the online engine alone, by request; None where it failed."""
     cooldown_s: float | None
-    """Where it was fixed."""
+    """As fixed, else the median of what the sidecar chose; None if the gate never opened."""
     harvest_fraction: float
     """By offline tokens, against alone."""
     open_fraction: float
@@ -60,7 +60,8 @@ def read(text: str, name: str) -> Measured:
 
 
 def _measured(report: dict[str, Any], valve: dict[str, Any], rows: list[dict[str, Any]]) -> Measured:
-    rounds, cooldown_ms = report["rounds"], report["cooldown_ms"]
+    rounds, fixed_ms = report["rounds"], report["cooldown_ms"]
+    cooldown_ms = report["harvest"]["cooldown_ms"] if fixed_ms is None else fixed_ms
     return Measured(
         Requests(
             report["window_s"],
