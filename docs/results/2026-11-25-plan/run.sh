@@ -15,7 +15,7 @@ plan conv-pool "$traces/azure2023_conv.csv.gz" --replicas 4
 plan fleet12 "$traces/servegen_generated_fleet12_24h.csv.gz" --replicas 12
 plan r1 "$traces/servegen_r1_clients.csv.gz" --replicas 100
 plan mmimage "$traces/servegen_mmimage_clients.csv.gz" --replicas 100
-plan mlarge "$traces/servegen_mlarge_clients.csv.gz" --replicas 200 --hours 24 --keep 0.05
-plan mmid "$traces/servegen_mmid_clients.csv.gz" --replicas 120 --hours 24 --keep 0.005
-plan msmall "$traces/servegen_msmall_clients.csv.gz" --replicas 50 --hours 24 --keep 0.01
+plan mlarge "$traces/servegen_mlarge_clients.csv.gz" --replicas 100 --hours 2
+plan mmid "$traces/servegen_mmid_clients.csv.gz" --replicas 600 --hours 0.3
+plan msmall "$traces/servegen_msmall_clients.csv.gz" --replicas 400 --hours 0.3
 plan mlarge-14-days "$traces/servegen_mlarge_clients.csv.gz" --replicas 100 --keep 0.004

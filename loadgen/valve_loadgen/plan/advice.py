@@ -32,8 +32,9 @@ def case(plan: Plan) -> str:
     """Which of the cases it is: long tail, packed, evenly loaded or bursty."""
     head = plan.headline
     if plan.chosen == DEDICATED and len(plan.deployments) > 1:
+        shared = "of their own" if len(plan.deployments) <= head.replicas else "that some share"
         return (
-            f"Your case is a long tail: {len(plan.deployments)} deployments with replicas of their own. "
+            f"Your case is a long tail: {len(plan.deployments)} deployments with replicas {shared}. "
             f"A replica has {head.in_flight:.2g} requests in flight on average and nothing at all "
             f"{head.drained_fraction:.0%} of the time."
         )
