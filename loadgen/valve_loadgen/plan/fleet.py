@@ -101,11 +101,14 @@ def plan(traffic: Traffic, options: Options) -> Plan:
 
 
 def _scaled(requests: Requests, engine: Engine, options: Options) -> Requests:
-    """Thinned or compressed to the load asked for."""
-    if options.load is None:
-        return requests
-    factor = options.load * options.replicas / sum(requests.loads(engine))
-    return requests.thinned(factor, options.seed) if factor <= 1 else requests.stretched(1 / factor)
+    """Thinned or compressed to the load asked for. Raises BenchError if nothing is left."""
+    if options.load is not None and len(requests):
+        factor = options.load * options.replicas / sum(requests.loads(engine))
+        thin = factor <= 1
+        requests = requests.thinned(factor, options.seed) if thin else requests.stretched(1 / factor)
+    if not len(requests):
+        raise BenchError("no request is left to plan for; take more with --keep, --hours or --load")
+    return requests
 
 
 def _chosen(asked: str | None, harvests: dict[str, Harvest], requests: Requests | None) -> str:

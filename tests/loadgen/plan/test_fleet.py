@@ -56,6 +56,13 @@ def test_traffic_is_scaled_to_the_load_asked_for(load: float) -> None:
     assert planned([2.0], load=load).load == pytest.approx(load, rel=0.05)
 
 
+def test_nothing_left_is_refused() -> None:
+    with pytest.raises(BenchError, match="no request is left"):
+        planned([0.01], load=1e-9)
+    with pytest.raises(BenchError, match="no request is left"):
+        plan(Traffic(chat(0.5).until(0.0)), OPTIONS)
+
+
 def test_latencies_are_told_and_p99_only_of_enough() -> None:
     many, few = planned([2.0]).headline.latency, planned([0.05]).headline.latency
     assert many is not None
