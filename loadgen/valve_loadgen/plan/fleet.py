@@ -75,13 +75,13 @@ class Plan:
 
 def plan(traffic: Traffic, options: Options) -> Plan:
     """Simulates every routing; takes what monitoring saw as it is. Raises BenchError."""
-    if options.load is not None and (traffic.engine or not traffic.requests):
+    if options.load is not None and (traffic.engine or traffic.requests is None):
         raise BenchError("--load needs token counts, which monitoring does not tell; leave it out")
     harvests: dict[str, Harvest] = {}
     if traffic.observed:
         harvests[OBSERVED] = _as_observed(traffic.observed, options)
     requests, load = None, None
-    if traffic.requests:
+    if traffic.requests is not None:
         engine = traffic.engine or options.engine
         requests = _scaled(traffic.requests, engine, options)
         loads = requests.loads(engine)
@@ -118,7 +118,7 @@ def _chosen(asked: str | None, harvests: dict[str, Harvest], requests: Requests 
         return asked
     if OBSERVED in harvests:
         return OBSERVED
-    return DEDICATED if requests and len(requests.deployments) > 1 else BALANCED
+    return DEDICATED if requests is not None and len(requests.deployments) > 1 else BALANCED
 
 
 def _as_observed(observed: Observed, options: Options) -> Harvest:

@@ -46,7 +46,7 @@ def read(names: Sequence[str], cut: Cut, pack_limit: int) -> Traffic:
     parts = [_read(name, cut, pack_limit) for name in names]
     if len(parts) == 1:
         return parts[0]
-    requests = [part.requests for part in parts if part.requests and not part.engine]
+    requests = [part.requests for part in parts if part.requests is not None and not part.engine]
     if len(requests) < len(parts):
         raise BenchError(
             "several inputs must all be request traces or client tables; plan the others one by one"
