@@ -77,8 +77,8 @@ class Chart:
     title: str
     x: Axis
     y: Axis
-    width: int = 660
-    height: int = 290
+    width: int = 560
+    height: int = 280
     names: Sequence[str] = ()
     _marks: list[str] = field(default_factory=list, repr=False)
     _legend: list[tuple[int, str, bool]] = field(default_factory=list, repr=False)

@@ -15,6 +15,8 @@ class Check:
 
     harvest_predicted: float
     harvest_measured: float
+    open_predicted: float
+    open_measured: float
     drained_predicted: float
     drained_measured: float
     requests: int
@@ -33,6 +35,7 @@ class Check:
     def as_json(self) -> dict[str, Any]:
         return {
             "harvest_fraction": {"predicted": self.harvest_predicted, "measured": self.harvest_measured},
+            "open_fraction": {"predicted": self.open_predicted, "measured": self.open_measured},
             "drained_fraction": {"predicted": self.drained_predicted, "measured": self.drained_measured},
             "points": self.points,
             "goal_points": GOAL_POINTS,
@@ -43,8 +46,9 @@ class Check:
 
     def __str__(self) -> str:
         return (
-            f"harvested: predicted {self.harvest_predicted:.1%}, measured {self.harvest_measured:.1%}: "
-            f"{self.points:.1f} points apart (goal: {GOAL_POINTS:g})\n"
+            f"harvested, by offline tokens: predicted {self.harvest_predicted:.1%}, measured "
+            f"{self.harvest_measured:.1%}: {self.points:.1f} points apart (goal: {GOAL_POINTS:g})\n"
+            f"gate open, by time: predicted {self.open_predicted:.1%}, measured {self.open_measured:.1%}\n"
             f"drained: predicted {self.drained_predicted:.1%}, measured {self.drained_measured:.1%}\n"
             f"single requests ({self.requests}): off by {self.error:.0%} on average"
         )
@@ -57,6 +61,8 @@ def check(calibration: Calibration, measured: Measured) -> Check:
     return Check(
         predicted.open_fraction * calibration.offline_speed,
         measured.harvest_fraction,
+        predicted.open_fraction,
+        measured.open_fraction,
         predicted.drained_fraction,
         measured.drained_fraction,
         len(measured.requests),

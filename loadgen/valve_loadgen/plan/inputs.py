@@ -46,7 +46,7 @@ def read(names: Sequence[str], cut: Cut, pack_limit: int) -> Traffic:
     parts = [_read(name, cut, pack_limit) for name in names]
     if len(parts) == 1:
         return parts[0]
-    requests = [part.requests for part in parts if part.requests and not part.engine]
+    requests = [part.requests for part in parts if part.requests is not None and not part.engine]
     if len(requests) < len(parts):
         raise BenchError(
             "several inputs must all be request traces or client tables; plan the others one by one"
@@ -109,6 +109,8 @@ def from_arrivals(arrivals: Sequence[traces.Arrival], name: str) -> Requests:
     """In columns. Deployments are those of the trace; a trace without is one deployment, named `name`."""
     if not arrivals:
         raise BenchError(f"{name}: no request in it")
+    if arrivals[-1].at_s <= 0:
+        raise BenchError(f"{name}: all its requests arrive at time 0; a plan needs some time to look at")
     numbers: dict[str, int] = {}
     group = array("I", (numbers.setdefault(each.deployment, len(numbers)) for each in arrivals))
     return Requests(

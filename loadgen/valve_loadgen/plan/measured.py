@@ -23,10 +23,13 @@ class Measured:
     total_ms: list[float | None]
     """Of the online engine alone, by request; None where it failed."""
     cooldown_s: float | None
-    """Where it was fixed."""
+    """As fixed, else the median of what the sidecar chose; None if the gate never opened."""
     harvest_fraction: float
+    """By offline tokens, against alone."""
+    open_fraction: float
+    """By time: no tenant was stopped."""
     drained_fraction: float
-    """Both with Valve."""
+    """All three with Valve."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,8 @@ def read(text: str, name: str) -> Measured:
 
 
 def _measured(report: dict[str, Any], valve: dict[str, Any], rows: list[dict[str, Any]]) -> Measured:
-    rounds, cooldown_ms = report["rounds"], report["cooldown_ms"]
+    rounds, fixed_ms = report["rounds"], report["cooldown_ms"]
+    cooldown_ms = report["harvest"]["cooldown_ms"] if fixed_ms is None else fixed_ms
     return Measured(
         Requests(
             report["window_s"],
@@ -71,6 +75,7 @@ def _measured(report: dict[str, Any], valve: dict[str, Any], rows: list[dict[str
         [row["total_ms"] for row in rows],
         None if cooldown_ms is None else cooldown_ms / 1e3,
         float(valve["harvested_fraction"]),
+        float(report["gate_open_fraction"]),
         float(valve["drained_fraction"]),
     )
 

@@ -50,5 +50,6 @@ def report(seed: int, noise: float = 0.0, per_window: int = 20) -> dict[str, Any
         "cooldown_ms": COOLDOWN_S * 1e3,
         "arms": {"shared_valve": valve},
         "harvest_efficiency": 0.95,
+        "gate_open_fraction": truth.open_fraction,
         "requests": rows,
     }

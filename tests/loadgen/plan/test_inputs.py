@@ -105,3 +105,6 @@ def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
     (tmp_path / "empty.csv").write_text("arrival_s,input_tokens,output_tokens\n")
     with pytest.raises(BenchError, match="no request"):
         read(tmp_path / "empty.csv")
+    (tmp_path / "instant.csv").write_text("arrival_s,input_tokens,output_tokens\n0,1,1\n")
+    with pytest.raises(BenchError, match="arrive at time 0"):
+        read(tmp_path / "instant.csv")
