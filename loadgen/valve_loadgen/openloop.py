@@ -26,7 +26,7 @@ def plain_completion(client: Client, plan: Planned, request_id: str) -> bytes:
 
 
 class OpenLoop:
-    """One run of a plan; `exchanges` and `in_flight` may be looked at meanwhile.
+    """One run of a plan; `exchanges` and `in_flight` may be looked at meanwhile, `cpu_s` (spent) afterwards.
 
     `follow` may give the request that follows one that has ended (the next turn of a conversation).
     """
@@ -40,6 +40,7 @@ class OpenLoop:
         follow: Callable[[Planned, Exchange], Planned | None] = lambda _plan, _exchange: None,
     ) -> None:
         self.exchanges: list[Exchange] = []
+        self.cpu_s = 0.0
         self._client, self._start_ns, self._prefix = client, start_ns, prefix
         self._to_request, self._follow = to_request, follow
         self._agenda: list[tuple[int, int, Planned]] = []
@@ -64,10 +65,12 @@ class OpenLoop:
         """Returns when all have ended; what has not PATIENCE_S after the last was sent is cancelled."""
         try:
             with _undisturbed():
+                before_s = time.process_time()
                 while self._agenda or self._late_s() < PATIENCE_S:
                     with contextlib.suppress(TimeoutError):
                         await asyncio.wait_for(self._done.wait(), 1.0)
                         break
+                self.cpu_s = time.process_time() - before_s
         finally:
             self._timer.close()
             self._give_up()
