@@ -14,6 +14,7 @@ from valve_loadgen.client import Client
 from valve_loadgen.completions import PATH, completion
 from valve_loadgen.connection import Call
 from valve_loadgen.exchange import Exchange
+from valve_loadgen.reader import NEVER_NS
 
 PATIENCE_S = 120.0
 LEAD_NS = 25_000  # the timer rings this early, which covers the wake-up; what is left is spun away
@@ -59,7 +60,7 @@ class OpenLoop:
         at_ns = self._start_ns + plan.at_ns
         heapq.heappush(self._agenda, (at_ns, next(self._order), plan))
         if self._agenda[0][2] is plan:
-            self._timer.set(at_ns - LEAD_NS)
+            self._wake_at(at_ns - LEAD_NS)
 
     async def run(self) -> list[Exchange]:
         """Returns when all have ended; what has not PATIENCE_S after the last was sent is cancelled."""
@@ -93,12 +94,16 @@ class OpenLoop:
             at_ns = self._agenda[0][0]
             self._prepare()
             if at_ns - time.monotonic_ns() > LEAD_NS:
-                self._timer.set(at_ns - LEAD_NS)
-                self._client.reader.busy_at_ns = at_ns - LEAD_NS
+                self._wake_at(at_ns - LEAD_NS)
                 return
             while time.monotonic_ns() < at_ns:
                 pass
             self._send()
+        self._client.reader.busy_at_ns = NEVER_NS
+
+    def _wake_at(self, at_ns: int) -> None:
+        self._timer.set(at_ns)
+        self._client.reader.busy_at_ns = at_ns
 
     def _prepare(self) -> None:
         at_ns, _order, plan = self._agenda[0]
