@@ -81,7 +81,8 @@ class OpenLoop:
         """Since the last send; PATIENCE_S if nothing is in flight."""
         if not self._calls:
             return PATIENCE_S
-        return (time.monotonic_ns() - self.exchanges[-1].send_ns) / 1e9
+        last = self.exchanges[-1]
+        return (time.monotonic_ns() - max(last.send_ns, last.sched_ns)) / 1e9
 
     def _give_up(self) -> None:
         for call in [*self._calls]:
