@@ -30,6 +30,8 @@ class Measured:
     """By time: no tenant was stopped."""
     drained_fraction: float
     """All three with Valve."""
+    open_by_window: list[float]
+    """By the sidecar's word: its gate was not closed."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,13 @@ def _measured(report: dict[str, Any], valve: dict[str, Any], rows: list[dict[str
         float(valve["harvested_fraction"]),
         float(report["gate_open_fraction"]),
         float(valve["drained_fraction"]),
+        [_open_share(each) for each in report["timelines"] if each["arm"] == "shared_valve"],
     )
+
+
+def _open_share(timeline: dict[str, Any]) -> float:
+    closed_s: float = sum(end - start for start, end in timeline["gate_closed"])
+    return 1.0 - closed_s / float(timeline["span_s"])
 
 
 def predict(engine: Engine, requests: Requests, cooldown_s: float) -> Predicted:
