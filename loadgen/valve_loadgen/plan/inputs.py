@@ -8,7 +8,7 @@ from pathlib import Path
 
 from valve_loadgen import traces
 from valve_loadgen.errors import BenchError
-from valve_loadgen.plan import access_log, clients, prometheus
+from valve_loadgen.plan import access_log, clients, measured, prometheus
 from valve_loadgen.plan.engine import Engine
 from valve_loadgen.plan.observed import Observed
 from valve_loadgen.plan.requests import Requests, merged
@@ -59,6 +59,8 @@ def _read(name: str, cut: Cut, pack_limit: int) -> Traffic:
         return Traffic(cut.of(from_arrivals(traces.packaged(name), name)))
     path = Path(name)
     head = text(path, 1 << 16)
+    if measured.looks_like(head):
+        raise BenchError(f"{path} is a report of `valve bench colocate`; give it to --calibrate or --check")
     if prometheus.looks_like(head):
         return _prometheus(path, pack_limit)
     if clients.looks_like(head):

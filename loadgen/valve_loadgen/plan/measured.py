@@ -45,7 +45,7 @@ class Predicted:
 
 
 def looks_like(text: str) -> bool:
-    return text.lstrip().startswith("{") and '"shared_valve"' in text and '"harvest_efficiency"' in text
+    return text.lstrip().startswith("{") and '"online_alone"' in text
 
 
 def read(text: str, name: str) -> Measured:
