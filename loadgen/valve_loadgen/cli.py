@@ -52,6 +52,7 @@ def _add_colocate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--trace", default="conv", help="conv, code, or a CSV file (conv)")
     parser.add_argument("--keep", type=positive(float), default=0.15, help="fraction of arrivals kept (0.15)")
     parser.add_argument("--stretch", type=positive(float), default=1.0, help="factor on arrival times (1)")
+    load_options.add_pattern(parser, "trace")
     parser.add_argument("--seed", type=int, default=1, help="for thinning and prompts (1)")
     parser.add_argument(
         "--cooldown-ms",
@@ -133,7 +134,9 @@ async def _colocate(args: argparse.Namespace) -> int:
     from valve_loadgen.colocate import Scenario
     from valve_loadgen.demo import play
 
-    load = Load(args.trace, args.keep, args.stretch, seed=args.seed)
+    pattern = load_options.pattern_of(args)
+    keep = args.keep if pattern is None else 1.0
+    load = Load(args.trace, keep, args.stretch, seed=args.seed, pattern=pattern)
     kinds = (args.engine, args.offline_engine or args.engine)
     scenario = Scenario.of_minutes(args.minutes, load, args.cooldown_ms, args.window_s, kinds, args.baselines)
     return _print_json(args, await play(scenario, args.out, args.json))

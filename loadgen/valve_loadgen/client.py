@@ -10,6 +10,7 @@ import orjson
 from valve_loadgen.connection import Call, Connection, Sink, connect
 from valve_loadgen.errors import BenchError
 from valve_loadgen.exchange import Exchange
+from valve_loadgen.reader import Reader
 from valve_loadgen.sse import SseParser
 from valve_loadgen.target import Target
 
@@ -23,6 +24,13 @@ class Client:
         self._idle: list[Connection] = []
         self._busy: dict[Call, Connection] = {}
         self._connecting: dict[Call, asyncio.Task[None]] = {}
+        self._reader: Reader | None = None
+
+    @property
+    def reader(self) -> Reader:
+        """Reads this client's sockets; made in the loop that uses it."""
+        self._reader = self._reader or Reader()
+        return self._reader
 
     def close(self) -> None:
         """Aborts everything in flight, which is how the server learns of a cancel."""
@@ -30,6 +38,9 @@ class Client:
         for connection in self._idle:
             connection.close()
         self._idle.clear()
+        if self._reader:
+            self._reader.close()
+            self._reader = None
 
     def drop_all(self) -> None:
         """Aborts every request in flight at once, as if its client had gone."""
@@ -49,7 +60,7 @@ class Client:
     async def open(self, count: int) -> None:
         """Has `count` idle connections ready. Raises BenchError."""
         try:
-            opened = [connect(self.target, self._on_end) for _ in range(count - len(self._idle))]
+            opened = [connect(self.target, self.reader, self._on_end) for _ in range(count - len(self._idle))]
             self._idle += await asyncio.gather(*opened)
         except OSError as error:
             raise BenchError(f"cannot connect to {self.target}: {error}") from error
@@ -65,7 +76,7 @@ class Client:
 
     async def _connect(self, call: Call) -> None:
         try:
-            connection = await connect(self.target, self._on_end)
+            connection = await connect(self.target, self.reader, self._on_end)
         except OSError as error:
             del self._connecting[call]
             self._fail(call, f"cannot connect to {self.target}: {error}")

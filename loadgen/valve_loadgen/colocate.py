@@ -26,11 +26,13 @@ from valve_loadgen.ledger import ledger, open_fraction
 from valve_loadgen.openloop import replay
 from valve_loadgen.results import BIN_NS, NO_GATE, OFFLINE_ALONE, ONLINE_ALONE, VALVE, Results, Window
 from valve_loadgen.screen import Screen
+from valve_loadgen.self_check import SelfCheckPlan, self_check
 from valve_loadgen.stage import Stage
 from valve_loadgen.timeline import timelines
 
 LEAD_NS = 50_000_000
 WARM_UPS = 3
+CHECK = SelfCheckPlan(rate=50.0, seconds=2.0)
 STATEMENT = (
     "alone: the online engine reached directly, the offline engine resident but idle. "
     "No gate: both engines at once, each in its own session; on a CPU, nice 19 within one session "
@@ -84,8 +86,8 @@ class Scenario:
 class Colocation:
     """One run: the stage, and what has been measured on it."""
 
-    def __init__(self, scenario: Scenario, stage: Stage, screen: Screen) -> None:
-        self.scenario, self.stage, self.screen = scenario, stage, screen
+    def __init__(self, scenario: Scenario, stage: Stage, screen: Screen, check: dict[str, Any]) -> None:
+        self.scenario, self.stage, self.screen, self.check = scenario, stage, screen, check
         self.results = Results()
 
     async def warm_up(self) -> None:
@@ -158,9 +160,14 @@ class Colocation:
         rounds = len({window.round for window in self.results.windows})
         tokens = {plan.name: plan.output_tokens for i in range(rounds) for plan in self.scenario.plan(i)}
         wrong = validity.reasons(self.results, figures, tokens, self.stage.lab.placement.shared)
+        wrong += [f"self-check: {reason}" for reason in self._check_reasons(figures["arms"][ONLINE_ALONE])]
         if not complete:
             wrong.append(f"interrupted after {rounds} of {self.scenario.rounds} rounds")
         return {**figures, "valid": not wrong, "reasons": wrong, **self._circumstances(rounds)}
+
+    def _check_reasons(self, alone: dict[str, Any]) -> list[str]:
+        sizes = ((alone[figure] or {}).get("p50") for figure in ("ttft_ms", "tpot_ms"))
+        return list(validity.check_reasons(self.check, *sizes))
 
     def _circumstances(self, rounds: int) -> dict[str, Any]:
         return {
@@ -177,6 +184,7 @@ class Colocation:
             "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "offline_completions": self.stage.driver.completions,
             "baselines_available": availability(),
+            "self_check": self.check,
             "harvest": harvest.report(self.results),
             "timelines": timelines(self.results),
             "gate_open_fraction": open_fraction(self.results),
@@ -186,12 +194,14 @@ class Colocation:
 
 async def colocate(scenario: Scenario, out: Path, screen: Screen) -> dict[str, Any]:
     """Runs `scenario`, writes OUT/report.json after every round, returns the report. Raises BenchError."""
+    screen.stage("self-check against the exact mock")
+    check = await self_check(CHECK)
     with prepared(choose(scenario.baselines)) as rivals, opened_lab(out / "logs") as lab:
         screen.note(f"{scenario.load}\n{lab.placement}; {scenario.cooldown_told}")
         screen.stage("starting both engines and the sidecar")
         building = Stage.build(lab, scenario.serve_options, scenario.kinds, rivals)
         with contextlib.closing(await building) as stage:
-            return await _run(Colocation(scenario, stage, screen), out)
+            return await _run(Colocation(scenario, stage, screen, check), out)
 
 
 async def _run(run: Colocation, out: Path) -> dict[str, Any]:

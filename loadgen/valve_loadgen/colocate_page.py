@@ -128,7 +128,8 @@ def _timelines(report: dict[str, Any]) -> Iterable[str]:
     for arm in (VALVE, NO_GATE):
         for each in report["timelines"]:
             if each["arm"] == arm and each["round"] == chosen:
-                yield paragraph(f"{name(arm).capitalize()}, round {chosen + 1}")
+                title = name(arm)
+                yield paragraph(f"{title[0].upper()}{title[1:]}, round {chosen + 1}")
                 yield _in_flight(each)
                 yield _offline(each, colour_of(report, arm))
 

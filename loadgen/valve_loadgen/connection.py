@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import cast
 
 from valve_loadgen.exchange import Exchange
+from valve_loadgen.reader import Reader
 from valve_loadgen.target import Target
 from valve_loadgen.wire import ResponseParser, WireError
 
@@ -150,15 +151,15 @@ class Connection:
 class PlainConnection(Connection):
     """TCP with the kernel's stamps, or a unix socket."""
 
-    def __init__(self, peer: socket.socket, on_end: OnEnd) -> None:
+    def __init__(self, peer: socket.socket, reader: Reader, on_end: OnEnd) -> None:
         super().__init__(on_end)
-        self._socket, self._loop = peer, asyncio.get_running_loop()
+        self._socket, self._reader, self._loop = peer, reader, asyncio.get_running_loop()
         self._unsent = b""
         self._offset_ns = realtime_offset_ns()
         if peer.family != socket.AF_UNIX:
             peer.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
             peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._loop.add_reader(peer, self._readable)
+        self._reader.add(peer, self._readable)
 
     def _readable(self) -> None:
         try:
@@ -196,7 +197,7 @@ class PlainConnection(Connection):
 
     def _close(self) -> None:
         if self._socket.fileno() >= 0:
-            self._loop.remove_reader(self._socket)
+            self._reader.remove(self._socket)
             self._loop.remove_writer(self._socket)
             self._socket.close()
 
@@ -225,8 +226,8 @@ class TlsConnection(Connection, asyncio.Protocol):
             self._transport.abort()
 
 
-async def connect(target: Target, on_end: OnEnd) -> Connection:
-    """Opens a connection to `target`. Raises OSError."""
+async def connect(target: Target, reader: Reader, on_end: OnEnd) -> Connection:
+    """Opens a connection to `target`, to be read by `reader`. Raises OSError."""
     if target.tls:
         return await _connect_tls(target, on_end)
     loop = asyncio.get_running_loop()
@@ -239,7 +240,7 @@ async def connect(target: Target, on_end: OnEnd) -> Connection:
         undo.callback(peer.close)
         await loop.sock_connect(peer, place)
         undo.pop_all()
-    return PlainConnection(peer, on_end)
+    return PlainConnection(peer, reader, on_end)
 
 
 async def _connect_tls(target: Target, on_end: OnEnd) -> Connection:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from valve_loadgen.errors import BenchError
 from valve_loadgen.load_run import LoadRun
-from valve_loadgen.patterns import KINDS, Kind, Pattern
+from valve_loadgen.patterns import KINDS, Pattern
 from valve_loadgen.slo import Slo
 from valve_loadgen.target import Target
 from valve_loadgen.workload import Span, Workload
@@ -25,8 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_counting(parser.add_argument_group("counting"))
 
 
-def _add_arrivals(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--arrivals", choices=(*KINDS, "trace"), default="poisson", help="(poisson)")
+def add_pattern(group: argparse._ActionsContainer, default: str) -> None:
+    """Which kind of arrivals, and the figures of each kind."""
+    group.add_argument("--arrivals", choices=(*KINDS, "trace"), default=default, help=f"({default})")
     group.add_argument("--rate", type=float, default=1.0, help="requests per second (1)")
     group.add_argument("--to-rate", type=float, default=10.0, help="ramp: the rate at the end (10)")
     group.add_argument(
@@ -34,6 +35,17 @@ def _add_arrivals(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument("--on-s", type=float, default=5.0, help="onoff: seconds with arrivals (5)")
     group.add_argument("--off-s", type=float, default=15.0, help="onoff: seconds without (15)")
+
+
+def pattern_of(args: argparse.Namespace) -> Pattern | None:
+    """The pattern that `args` ask for; None for a trace."""
+    if args.arrivals == "trace":
+        return None
+    return Pattern(args.arrivals, args.rate, args.burstiness, args.on_s, args.off_s, args.to_rate)
+
+
+def _add_arrivals(group: argparse._ArgumentGroup) -> None:
+    add_pattern(group, "poisson")
     group.add_argument("--trace", default="conv", help="trace: a trace file, or conv or code (conv)")
     group.add_argument("--keep", type=float, default=1.0, help="trace: fraction of arrivals kept (1)")
     group.add_argument("--stretch", type=float, default=1.0, help="trace: factor on times (1)")
@@ -102,10 +114,9 @@ def load_run_of(args: argparse.Namespace) -> LoadRun:
 
 
 def _workload(args: argparse.Namespace) -> Workload:
-    kind: Kind = "poisson" if args.arrivals == "trace" else args.arrivals
     return Workload(
         args.duration_s,
-        Pattern(kind, args.rate, args.burstiness, args.on_s, args.off_s, args.to_rate),
+        pattern_of(args) or Pattern(),
         args.trace if args.arrivals == "trace" else None,
         args.keep,
         args.stretch,

@@ -8,7 +8,7 @@ from valve_loadgen import stats
 from valve_loadgen.exchange import Exchange
 from valve_loadgen.self_check import delivered_fraction
 from valve_loadgen.slo import Slo
-from valve_loadgen.validity import DELIVERED, LAG_MS, LAG_SHARE
+from valve_loadgen.validity import DELIVERED, LAG_MS, LAG_SHARE, check_reasons
 
 ERRORS_SHOWN = 10
 COLUMNS = (
@@ -106,8 +106,9 @@ def _reasons(figures: dict[str, Any], counted: Sequence[Exchange]) -> Iterator[s
     bound_ms = max(LAG_MS, LAG_SHARE * (figures["ttft_ms"]["p50"] or 0.0))
     if lag_p99_ms > bound_ms:
         yield f"the client sent late, p99 {lag_p99_ms:.2f} ms, over the bound of {bound_ms:.2f} ms"
-    if figures["self_check"] and not figures["self_check"]["valid"]:
-        yield from (f"self-check: {reason}" for reason in figures["self_check"]["reasons"])
+    if figures["self_check"]:
+        sizes = figures["ttft_ms"]["p50"], figures["tpot_ms"]["p50"]
+        yield from (f"self-check: {reason}" for reason in check_reasons(figures["self_check"], *sizes))
 
 
 def row(exchange: Exchange) -> list[Any]:

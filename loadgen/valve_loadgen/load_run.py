@@ -89,7 +89,9 @@ async def _ticking(screen: Screen, duration_s: float) -> AsyncIterator[None]:
 
     async def tick() -> None:
         for second in count():
-            screen.stage(f"{second} of {duration_s:g} s sent", quietly=second % 10 > 0)
+            over = second >= duration_s
+            told = "waiting for the last answers" if over else f"{second} of {duration_s:g} s sent"
+            screen.stage(told, quietly=second % 10 > 0)
             await asyncio.sleep(1.0)
             screen.advance()
 

@@ -14,6 +14,7 @@ from valve_loadgen.client import Client
 from valve_loadgen.completions import PATH, completion
 from valve_loadgen.connection import Call
 from valve_loadgen.exchange import Exchange
+from valve_loadgen.reader import NEVER_NS
 
 PATIENCE_S = 120.0
 LEAD_NS = 25_000  # the timer rings this early, which covers the wake-up; what is left is spun away
@@ -26,7 +27,7 @@ def plain_completion(client: Client, plan: Planned, request_id: str) -> bytes:
 
 
 class OpenLoop:
-    """One run of a plan; `exchanges` and `in_flight` may be looked at meanwhile.
+    """One run of a plan; `exchanges` and `in_flight` may be looked at meanwhile, `cpu_s` (spent) afterwards.
 
     `follow` may give the request that follows one that has ended (the next turn of a conversation).
     """
@@ -40,6 +41,7 @@ class OpenLoop:
         follow: Callable[[Planned, Exchange], Planned | None] = lambda _plan, _exchange: None,
     ) -> None:
         self.exchanges: list[Exchange] = []
+        self.cpu_s = 0.0
         self._client, self._start_ns, self._prefix = client, start_ns, prefix
         self._to_request, self._follow = to_request, follow
         self._agenda: list[tuple[int, int, Planned]] = []
@@ -58,16 +60,18 @@ class OpenLoop:
         at_ns = self._start_ns + plan.at_ns
         heapq.heappush(self._agenda, (at_ns, next(self._order), plan))
         if self._agenda[0][2] is plan:
-            self._timer.set(at_ns - LEAD_NS)
+            self._wake_at(at_ns - LEAD_NS)
 
     async def run(self) -> list[Exchange]:
         """Returns when all have ended; what has not PATIENCE_S after the last was sent is cancelled."""
         try:
             with _undisturbed():
+                before_s = time.process_time()
                 while self._agenda or self._late_s() < PATIENCE_S:
                     with contextlib.suppress(TimeoutError):
                         await asyncio.wait_for(self._done.wait(), 1.0)
                         break
+                self.cpu_s = time.process_time() - before_s
         finally:
             self._timer.close()
             self._give_up()
@@ -77,7 +81,8 @@ class OpenLoop:
         """Since the last send; PATIENCE_S if nothing is in flight."""
         if not self._calls:
             return PATIENCE_S
-        return (time.monotonic_ns() - self.exchanges[-1].send_ns) / 1e9
+        last = self.exchanges[-1]
+        return (time.monotonic_ns() - max(last.send_ns, last.sched_ns)) / 1e9
 
     def _give_up(self) -> None:
         for call in [*self._calls]:
@@ -90,11 +95,16 @@ class OpenLoop:
             at_ns = self._agenda[0][0]
             self._prepare()
             if at_ns - time.monotonic_ns() > LEAD_NS:
-                self._timer.set(at_ns - LEAD_NS)
+                self._wake_at(at_ns - LEAD_NS)
                 return
             while time.monotonic_ns() < at_ns:
                 pass
             self._send()
+        self._client.reader.busy_at_ns = NEVER_NS
+
+    def _wake_at(self, at_ns: int) -> None:
+        self._timer.set(at_ns)
+        self._client.reader.busy_at_ns = at_ns
 
     def _prepare(self) -> None:
         at_ns, _order, plan = self._agenda[0]

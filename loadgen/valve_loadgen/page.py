@@ -21,7 +21,8 @@ p { margin: 0 0 10px; max-width: 78ch; }
 .soft { color: var(--soft); }
 section { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 18px 20px;
   margin: 16px 0; overflow-x: auto; }
-.grid2 { display: grid; gap: 16px; grid-template-columns: repeat(auto-fit, minmax(min(440px, 100%), 1fr)); }
+.grid2 { display: grid; gap: 16px; margin: 16px 0;
+  grid-template-columns: repeat(auto-fit, minmax(min(440px, 100%), 1fr)); }
 .grid2 > section { margin: 0; }
 .tiles { display: flex; flex-wrap: wrap; gap: 14px 40px; margin: 18px 0 6px; }
 .tile b { display: block; font-size: 30px; line-height: 1.15; font-weight: 650; }

@@ -77,8 +77,8 @@ class Chart:
     title: str
     x: Axis
     y: Axis
-    width: int = 660
-    height: int = 290
+    width: int = 560
+    height: int = 280
     names: Sequence[str] = ()
     _marks: list[str] = field(default_factory=list, repr=False)
     _legend: list[tuple[int, str, bool]] = field(default_factory=list, repr=False)
@@ -162,8 +162,9 @@ class Chart:
 
     def svg(self) -> str:
         """The whole chart as one <svg> element; scales with its container."""
-        parts = [*self._grid(), *self._marks, *self._labels(), *self._key()]
-        height = self.height + (LEGEND_HEIGHT if self._legend else 0)
+        key, rows = self._key()
+        parts = [*self._grid(), *self._marks, *self._labels(), *key]
+        height = self.height + LEGEND_HEIGHT * rows
         return (
             f'<svg viewBox="0 0 {self.width} {height}" style="max-width: {self.width}px" role="img" '
             f'aria-label="{escape(self.title)}">'
@@ -214,9 +215,14 @@ class Chart:
             f'text-anchor="middle">{escape(self.y.label)}</text>',
         ]
 
-    def _key(self) -> list[str]:
-        key, x, y = [], float(MARGIN_LEFT), self.height + 12
+    def _key(self) -> tuple[list[str], int]:
+        """The legend and its rows."""
+        key, x, row = [], float(MARGIN_LEFT), 0
         for colour, label, filled in self._legend:
+            width = LEGEND_LINE + LETTER_WIDTH * len(label)
+            if x > MARGIN_LEFT and x + width > self.width:
+                x, row = float(MARGIN_LEFT), row + 1
+            y = self.height + 12 + row * LEGEND_HEIGHT
             key.append(
                 f'<rect x="{x:.1f}" y="{y - 9}" width="12" height="10" {_fill(colour)} fill-opacity="0.7"/>'
                 if filled
@@ -224,8 +230,8 @@ class Chart:
                 f'stroke-dasharray="{DASHES[colour]}"/>'
             )
             key.append(f'<text x="{x + LEGEND_LINE:.1f}" y="{y}">{escape(label)}</text>')
-            x += LEGEND_LINE + LETTER_WIDTH * len(label) + 18
-        return key
+            x += width + 18
+        return key, row + 1 if self._legend else 0
 
 
 def _fill(colour: int) -> str:

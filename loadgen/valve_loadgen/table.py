@@ -75,28 +75,29 @@ def _quantiles(summary: dict[str, Any] | None, digits: int) -> str:
 
 def _ratios(report: dict[str, Any]) -> Table:
     table = Table(title="Against alone, median with 95 % interval")
-    for heading in ("figure", "with Valve", "goal", "verdict", "without"):
+    rivals = report["baselines"]
+    for heading in ("figure", "with Valve", "goal", "verdict", "no gate", *(map(_short, rivals))):
         table.add_column(heading)
-    for figure, title in (("ttft", "TTFT p50"), ("tpot", "TPOT p50")):
-        told, naive = report[f"{figure}_inflation"], report[f"{figure}_inflation_no_gate"]
+    for figure, title in (("ttft_inflation", "TTFT p50"), ("tpot_inflation", "TPOT p50")):
+        told = report[figure]
+        others = [report[f"{figure}_no_gate"], *(rival[figure] for rival in rivals.values())]
         table.add_row(
             f"{title}, x alone",
             _interval(told),
             f"< {told['goal']}",
             _verdict(told["verdict"]),
-            _interval(naive),
+            *map(_interval, others),
         )
+    most, verdict = report["preemptions_per_request_max"], _verdict(report["at_most_once_verdict"])
+    table.add_row("preemptions per request, max", "-" if most is None else str(most), "1", verdict)
     told = {"p50": report["harvest_efficiency"], "ci95": report["harvest_efficiency_ci95"]}
-    for arm, against in report["baselines"].items():
-        for figure, title in (("ttft", "TTFT p50"), ("tpot", "TPOT p50")):
-            table.add_row(f"{title}, {name(arm)}", "", "", "", _interval(against[f"{figure}_inflation"]))
-    most = report["preemptions_per_request_max"]
-    verdict = _verdict(report["at_most_once_verdict"])
-    table.add_row("preemptions per request, max", "-" if most is None else str(most), "<= 1", verdict, "")
-    table.add_row(
-        "harvest efficiency", _interval(told), "> 0.9", _verdict(report["harvest_efficiency_verdict"]), ""
-    )
+    verdict = _verdict(report["harvest_efficiency_verdict"])
+    table.add_row("harvest efficiency", _interval(told), "> 0.9", verdict)
     return table
+
+
+def _short(arm: str) -> str:
+    return name(arm).removeprefix("shared, ")
 
 
 def _interval(told: dict[str, Any]) -> str:

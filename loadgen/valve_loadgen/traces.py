@@ -96,13 +96,22 @@ def _csv(lines: Sequence[str], name: str) -> Iterator[Arrival | None]:
 
 
 def _jsonl(lines: Sequence[str], name: str) -> Iterator[Arrival | None]:
-    known = _known(orjson.loads(lines[0]) if lines else (), f"{name}: the first line")
+    known = _known(_columns(lines[0]), f"{name}: the first line")
     objects = (orjson.loads(line) for line in lines if line.strip())
     cut = (
         [each[column] for column in known.columns] + [each.get(column, "") for column in known.more]
         for each in objects
     )
     return _read(known, cut, name, first_line=1)
+
+
+def _columns(line: str) -> Iterable[str]:
+    """The keys of a JSON line; none if it is not an object."""
+    try:
+        found = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return ()
+    return found if isinstance(found, dict) else ()
 
 
 def _known(columns: Iterable[str], place: str) -> Format:

@@ -2,7 +2,6 @@
 
 import asyncio
 import multiprocessing
-import resource
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -71,11 +70,10 @@ async def send_here(plan: Sequence[Planned], sending: Sending, start_ns: int) ->
     try:
         await client.open(sending.connections)
         storms = _plan_storms(client, sending, start_ns)
-        before_s = _cpu_s()
         exchanges = await loop.run()
         for storm in storms:
             storm.cancel()
-        return Sent(start_ns, exchanges, _cpu_s() - before_s)
+        return Sent(start_ns, exchanges, loop.cpu_s)
     finally:
         client.close()
 
@@ -84,11 +82,6 @@ def _plan_storms(client: Client, sending: Sending, start_ns: int) -> list[asynci
     loop, now_ns = asyncio.get_running_loop(), time.monotonic_ns()
     delays_s = [(start_ns + at_ns - now_ns) / 1e9 for at_ns in sending.storms_ns]
     return [loop.call_later(delay_s, client.drop_all) for delay_s in delays_s]
-
-
-def _cpu_s() -> float:
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return used.ru_utime + used.ru_stime
 
 
 def named(sending: Sending) -> Sending:

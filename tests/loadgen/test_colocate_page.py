@@ -34,6 +34,7 @@ def full_report(results: Results) -> dict[str, Any]:
         "commands": {"online": "python -m engine"},
         "date": "2026-11-25",
         "baselines_available": availability(),
+        "self_check": {"valid": True, "reasons": []},
         "harvest": harvest.report(results),
         "timelines": timelines(results),
         "gate_open_fraction": open_fraction(results),

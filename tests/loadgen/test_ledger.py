@@ -11,7 +11,9 @@ from .told import resumed, stopped
 def served(
     name: str, first_ns: int, done_ns: int, arm: str = ONLINE_ALONE, error: str | None = None
 ) -> Window:
-    exchange = Exchange("id", name, 1_000, 1_000, 1_500, done_ns, 200, [first_ns], 5, error)
+    exchange = Exchange(
+        "id", name, 1_000, done_ns=done_ns, status=200, token_ns=[first_ns], usage_tokens=5, error=error
+    )
     return Window(arm, 0, 0, 10**9, [exchange])
 
 

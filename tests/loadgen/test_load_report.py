@@ -60,7 +60,11 @@ def test_cancelled_requests_are_no_failures() -> None:
     assert figures["valid"]
 
 
-CHECKED = {"valid": False, "reasons": ["gap_ms_error p50 is 1 ms"]}
+CHECKED = {
+    "ttft_ms_error": {"p50": 0.5, "p99": None},
+    "gap_ms_error": {"p50": 1.0, "p99": None},
+    "delivered_fraction": 1.0,
+}
 
 
 @pytest.mark.parametrize(
@@ -69,7 +73,7 @@ CHECKED = {"valid": False, "reasons": ["gap_ms_error p50 is 1 ms"]}
         ([answered(i, lag_ms=6) for i in range(100)], {}, "sent late, p99 6.00 ms, over the bound of 5.00"),
         ([answered(i, send_ns=0) for i in range(100)], {}, "only 0.0% of the planned rate was sent"),
         ([answered(i, error="cut") for i in range(100)], {}, "no request was completed"),
-        ([answered(i) for i in range(100)], {"self_check": CHECKED}, "self-check: gap_ms_error p50"),
+        ([answered(i) for i in range(100)], {"self_check": CHECKED}, "self-check: gap_ms_error p50 is 1.000"),
     ],
 )
 def test_what_makes_a_run_invalid(exchanges: list[Exchange], more: dict[str, Any], reason: str) -> None:

@@ -33,11 +33,26 @@ async def test_a_planned_cancel_drops_the_connection_and_keeps_what_came() -> No
 
 
 async def test_a_storm_drops_everything_in_flight() -> None:
-    plan = [Planned(f"r{i}", i * 1_000_000, "x", 5) for i in range(5)]
     async with scripted(SLOW) as server:
-        sending = Sending(server.target, Ask(), connections=5, storms_ns=(100_000_000,))
-        sent = await send_here(plan, sending, time.monotonic_ns())
-    assert [exchange.cancelled for exchange in sent.exchanges] == [True] * 5
+        client = Client(server.target)
+        loop = OpenLoop(client, time.monotonic_ns(), "t-")
+        for i in range(5):
+            loop.add(Planned(f"r{i}", i * 1_000_000, "x", 5))
+        running = asyncio.create_task(loop.run())
+        while len(server.requests) < 5:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        client.drop_all()
+        exchanges = await running
+        client.close()
+    assert [exchange.cancelled for exchange in exchanges] == [True] * 5
+
+
+async def test_storms_come_when_planned() -> None:
+    """Nothing else would end these requests before their script does."""
+    async with scripted(SLOW) as server, asyncio.timeout(25):
+        sending = Sending(server.target, Ask(), storms_ns=(300_000_000, 3_000_000_000))
+        sent = await send_here([Planned("a", 0, "x", 5)], sending, time.monotonic_ns())
+    assert sent.exchanges[0].cancelled
 
 
 async def test_a_cancel_of_an_answered_request_does_nothing() -> None:

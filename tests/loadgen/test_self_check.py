@@ -25,7 +25,7 @@ def pair(index: int, late_us: int = 0, lag_us: int = 0, jitter_us: int = 0) -> t
 def told(**errors: int) -> dict[str, Any]:
     pairs = [pair(i, **errors) for i in range(1000)]
     truths = {exchange.request_id: truth for exchange, truth in pairs}
-    return judge(Sent(0, [exchange for exchange, _ in pairs], 0.25), truths, 100.0)
+    return judge(Sent(0, [exchange for exchange, _ in pairs], 0.25), truths)
 
 
 def test_the_keys_are_those_promised() -> None:
@@ -67,7 +67,7 @@ def test_an_error_over_its_bound_is_a_reason(errors: dict[str, int], reason: str
 
 def test_too_few_samples_have_no_p99() -> None:
     exchange, truth = pair(0)
-    report = judge(Sent(0, [exchange], 0.1), {exchange.request_id: truth}, 1.0)
+    report = judge(Sent(0, [exchange], 0.1), {exchange.request_id: truth})
     assert report["ttft_ms_error"] == {"p50": 0.0, "p99": None}
 
 
@@ -81,7 +81,7 @@ def test_failures_and_a_slower_sending_are_not_delivered() -> None:
 
 
 def test_nothing_answered_is_a_reason() -> None:
-    assert "no request was answered" in judge(Sent(0), {}, 1.0)["reasons"]
+    assert "no request was answered" in judge(Sent(0), {})["reasons"]
 
 
 def test_the_plan_repeats() -> None:

@@ -32,8 +32,9 @@ def case(plan: Plan) -> str:
     """Which of the cases it is: long tail, packed, evenly loaded or bursty."""
     head = plan.headline
     if plan.chosen == DEDICATED and len(plan.deployments) > 1:
+        shared = "of their own" if len(plan.deployments) <= head.replicas else "that some share"
         return (
-            f"Your case is a long tail: {len(plan.deployments)} deployments with replicas of their own. "
+            f"Your case is a long tail: {len(plan.deployments)} deployments with replicas {shared}. "
             f"A replica has {head.in_flight:.2g} requests in flight on average and nothing at all "
             f"{head.drained_fraction:.0%} of the time."
         )
@@ -91,11 +92,12 @@ def _remedy(plan: Plan, name: str) -> str:
 
 
 def _price(head: Harvest, other: Harvest) -> str:
-    if not (head.ttft_ms and other.ttft_ms and head.tpot_ms and other.tpot_ms):
+    before, after = head.latency, other.latency
+    if not before or not after or before.tpot_ms is None or after.tpot_ms is None:
         return ""
     return (
-        f" Its price: TTFT p50 {head.ttft_ms[0]:.0f} to {other.ttft_ms[0]:.0f} ms, "
-        f"TPOT {head.tpot_ms:.1f} to {other.tpot_ms:.1f} ms."
+        f" Its price: TTFT p50 {before.ttft_p50_ms:.0f} to {after.ttft_p50_ms:.0f} ms, "
+        f"TPOT {before.tpot_ms:.1f} to {after.tpot_ms:.1f} ms."
     )
 
 
@@ -108,9 +110,10 @@ def _warnings(plan: Plan) -> list[str]:
         )
     if head.harvest.ci95 is None:
         warnings.append("The input is too short to say how much this varies from hour to hour.")
-    if head.ttft_ms and head.ttft_ms[1] is not None and head.ttft_ms[1] > QUEUED_MS:
+    slow_ms = head.latency.ttft_p99_ms if head.latency else None
+    if slow_ms is not None and slow_ms > QUEUED_MS:
         warnings.append(
-            f"One request in a hundred waits {head.ttft_ms[1] / 1e3:.0f} s or more for its first token: some "
+            f"One request in a hundred waits {slow_ms / 1e3:.0f} s or more for its first token: some "
             "replicas are overloaded at times, and need more of them."
         )
     rate = head.preemptions_per_request

@@ -23,7 +23,7 @@ class Calibration:
     offline_speed: float
     """Offline tokens per second while the gate is open, over alone."""
     cooldown_s: float | None
-    """The run's, where it was fixed."""
+    """The run's."""
     error: float
     """Mean absolute log ratio of simulated to measured times."""
 
@@ -35,16 +35,18 @@ def calibrate(measured: Measured, name: str) -> Calibration:
             f"{name}: {len(measured.requests)} requests are too few to calibrate from; run it for longer "
             f"(at least {REQUESTS_MIN})"
         )
-    cooldown_s = measured.cooldown_s or 0.1
 
     def off(engine: Engine) -> float:
-        return distance(measured, predict(engine, measured.requests, cooldown_s))
+        return distance(measured, predict(engine, measured.requests, cooldown_s=0.0))
 
     fitted = min((_fit(off, replace(Engine(), batch=batch)) for batch in BATCHES), key=off)
     engine = replace(fitted, source=f"calibrated from {name}")
-    predicted = predict(engine, measured.requests, cooldown_s)
-    speed = measured.harvest_fraction / predicted.open_fraction if predicted.open_fraction else 1.0
-    return Calibration(engine, speed, measured.cooldown_s, off(engine))
+    return Calibration(engine, _offline_speed(measured), measured.cooldown_s, off(engine))
+
+
+def _offline_speed(measured: Measured) -> float:
+    """At most 1: what is measured above that is a baseline that was disturbed."""
+    return min(1.0, measured.harvest_fraction / measured.open_fraction) if measured.open_fraction else 1.0
 
 
 def _fit(off: Distance, engine: Engine) -> Engine:

@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from operator import sub
 
 from valve_loadgen import stats
 from valve_loadgen.errors import BenchError
 from valve_loadgen.plan import harvest, kernel
 from valve_loadgen.plan.engine import Engine
-from valve_loadgen.plan.harvest import Harvest, Scope
+from valve_loadgen.plan.harvest import Harvest, Latency, Scope
 from valve_loadgen.plan.inputs import Traffic
 from valve_loadgen.plan.kernel import Outcome
 from valve_loadgen.plan.observed import Observed
@@ -74,13 +75,13 @@ class Plan:
 
 def plan(traffic: Traffic, options: Options) -> Plan:
     """Simulates every routing; takes what monitoring saw as it is. Raises BenchError."""
-    if options.load is not None and (traffic.engine or not traffic.requests):
+    if options.load is not None and (traffic.engine or traffic.requests is None):
         raise BenchError("--load needs token counts, which monitoring does not tell; leave it out")
     harvests: dict[str, Harvest] = {}
     if traffic.observed:
         harvests[OBSERVED] = _as_observed(traffic.observed, options)
     requests, load = None, None
-    if traffic.requests:
+    if traffic.requests is not None:
         engine = traffic.engine or options.engine
         requests = _scaled(traffic.requests, engine, options)
         loads = requests.loads(engine)
@@ -100,11 +101,14 @@ def plan(traffic: Traffic, options: Options) -> Plan:
 
 
 def _scaled(requests: Requests, engine: Engine, options: Options) -> Requests:
-    """Thinned or compressed to the load asked for."""
-    if options.load is None:
-        return requests
-    factor = options.load * options.replicas / sum(requests.loads(engine))
-    return requests.thinned(factor, options.seed) if factor <= 1 else requests.stretched(1 / factor)
+    """Thinned or compressed to the load asked for. Raises BenchError if nothing is left."""
+    if options.load is not None and len(requests):
+        factor = options.load * options.replicas / sum(requests.loads(engine))
+        thin = factor <= 1
+        requests = requests.thinned(factor, options.seed) if thin else requests.stretched(1 / factor)
+    if not len(requests):
+        raise BenchError("no request is left to plan for; take more with --keep, --hours or --load")
+    return requests
 
 
 def _chosen(asked: str | None, harvests: dict[str, Harvest], requests: Requests | None) -> str:
@@ -114,7 +118,7 @@ def _chosen(asked: str | None, harvests: dict[str, Harvest], requests: Requests 
         return asked
     if OBSERVED in harvests:
         return OBSERVED
-    return DEDICATED if requests and len(requests.deployments) > 1 else BALANCED
+    return DEDICATED if requests is not None and len(requests.deployments) > 1 else BALANCED
 
 
 def _as_observed(observed: Observed, options: Options) -> Harvest:
@@ -139,13 +143,13 @@ def _harvest(requests: Requests, engine: Engine, options: Options, fleet: kernel
     replica_s = requests.span_s * options.replicas
     scope = Scope(options.replicas, requests.span_s, replica_s, options.cooldown_s, options.offline_speed)
     in_flight = (sum(outcome.done_s) - sum(requests.at_s)) / replica_s
-    latencies = {} if engine.batch > 1 << 30 else _latencies(requests, outcome)
-    return harvest.measure(outcome, scope, len(requests), in_flight, served=outcome.served, **latencies)
+    latency = None if engine.batch > 1 << 30 or not len(requests) else _latency(requests, outcome)
+    return harvest.measure(outcome, scope, len(requests), in_flight, latency)
 
 
-def _latencies(requests: Requests, outcome: Outcome) -> dict[str, object]:
-    waits_ms = sorted((first - at) * 1e3 for first, at in zip(outcome.first_s, requests.at_s, strict=True))
-    told = stats.summary(waits_ms, (0.5, 0.99))
+def _latency(requests: Requests, outcome: Outcome) -> Latency:
+    waits_s = sorted(map(sub, outcome.first_s, requests.at_s))  # once: summary sorts for each quantile
+    told = stats.summary([wait_s * 1e3 for wait_s in waits_s], (0.5, 0.99))
     later = sum(requests.outputs) - len(requests)
     decode_ms = (sum(outcome.done_s) - sum(outcome.first_s)) * 1e3
-    return {"ttft_ms": (told["p50"], told["p99"]), "tpot_ms": decode_ms / later if later else None}
+    return Latency(told["p50"] or 0.0, told["p99"], decode_ms / later if later else None)

@@ -2,7 +2,6 @@
 
 import math
 from bisect import bisect_right
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from valve_loadgen import stats
@@ -27,6 +26,16 @@ class Swept:
 
 
 @dataclass(frozen=True)
+class Latency:
+    """Of the online requests; None where there are too few to say."""
+
+    ttft_p50_ms: float
+    ttft_p99_ms: float | None
+    tpot_ms: float | None
+    """Mean over all tokens after the first."""
+
+
+@dataclass(frozen=True)
 class Harvest:
     """One routing's yield. Fractions are of the replicas' observed time."""
 
@@ -41,16 +50,12 @@ class Harvest:
     sweep: list[Swept]
     timeline: list[tuple[float, float]]
     """(seconds since the start, harvested fraction) by slice of time."""
-    gap_share: list[float] = field(repr=False)
-    """Drained time by length of the gap, between GAP_EDGES_S."""
-    replica_share: list[float] = field(repr=False)
-    """Drained fraction by replica."""
-    ttft_ms: tuple[float | None, float | None] | None = None
-    """p50, p99; None where no engine was simulated, or of too few requests to say."""
-    tpot_ms: float | None = None
-    """Mean over all tokens after the first."""
-    served: Sequence[int] = ()
-    """Requests by replica; empty where monitoring does not tell."""
+    outcome: Outcome = field(repr=False)
+    replicas: int
+    replica_s: float
+    """Observed time of one replica."""
+    latency: Latency | None = None
+    """None where no engine was simulated."""
 
     @property
     def harvest_fraction(self) -> float:
@@ -63,7 +68,17 @@ class Harvest:
     @property
     def unused(self) -> int:
         """Replicas that served nothing."""
-        return sum(count == 0 for count in self.served)
+        return sum(count == 0 for count in self.outcome.served)
+
+    @property
+    def gap_share(self) -> list[float]:
+        """Drained time by length of the gap, between GAP_EDGES_S."""
+        return _gap_share(self.outcome)
+
+    @property
+    def replica_share(self) -> list[float]:
+        """Drained fraction by replica."""
+        return [each / self.replica_s for each in _drained_s(self.outcome, self.replicas)]
 
     @property
     def by_chance(self) -> float:
@@ -93,9 +108,9 @@ def block_s(span_s: float) -> float:
 
 
 def measure(
-    outcome: Outcome, scope: Scope, requests: int | None, in_flight: float, **more: object
+    outcome: Outcome, scope: Scope, requests: int | None, in_flight: float, latency: Latency | None = None
 ) -> Harvest:
-    """Sums over the gaps of `outcome`. `more`: Harvest's optional fields."""
+    """Sums over the gaps of `outcome`."""
     size_s = block_s(scope.span_s)
     blocks = kernel.harvest(outcome, scope.span_s, scope.cooldown_s, size_s)
     return Harvest(
@@ -107,9 +122,10 @@ def measure(
         size_s,
         [_swept(outcome, scope, cooldown_s) for cooldown_s in sorted({*SWEEP_S, scope.cooldown_s})],
         _timeline(outcome, scope),
-        _gap_share(outcome),
-        _replica_share(outcome, scope),
-        **more,  # type: ignore[arg-type]
+        outcome,
+        scope.replicas,
+        scope.span_s * scope.share,
+        latency,
     )
 
 
@@ -151,8 +167,8 @@ def _gap_share(outcome: Outcome) -> list[float]:
     return [share / whole for share in inner]
 
 
-def _replica_share(outcome: Outcome, scope: Scope) -> list[float]:
-    sums = [0.0] * scope.replicas
+def _drained_s(outcome: Outcome, replicas: int) -> list[float]:
+    sums = [0.0] * replicas
     for replica, start_s, end_s in zip(outcome.gap_replica, outcome.gap_start, outcome.gap_end, strict=True):
         sums[replica] += end_s - start_s
-    return [each / (scope.span_s * scope.share) for each in sums]
+    return sums

@@ -146,21 +146,21 @@ def _time_unit(span_s: float) -> tuple[float, str]:
 
 
 def _gaps(plan: Plan) -> str:
-    head = plan.headline
-    used = [place for place, share in enumerate(head.gap_share) if share > 0.002] or [0]
+    shares = plan.headline.gap_share
+    used = [place for place, share in enumerate(shares) if share > 0.002] or [0]
     last = min(used[-1] + 2, len(GAP_EDGES_S) - 1)
     chart = Chart(
         "Drained time by length of the gap",
         Axis(GAP_EDGES_S[0], GAP_EDGES_S[last], "length of the idle gap, s", log=True),
-        Axis(0, max(*head.gap_share, 0.05) * 1.15, "of the drained time", write=percent),
+        Axis(0, max(*shares, 0.05) * 1.15, "of the drained time", write=percent),
     )
-    chart.histogram(GAP_EDGES_S[: last + 1], head.gap_share[:last], COLOURS[plan.chosen], SHORT[plan.chosen])
+    chart.histogram(GAP_EDGES_S[: last + 1], shares[:last], COLOURS[plan.chosen], SHORT[plan.chosen])
     chart.rule("cool-down", x=plan.options.cooldown_s)
     return chart.svg()
 
 
 def _replicas(plan: Plan) -> str:
-    most = max(len(each.replica_share) for each in plan.harvests.values())
+    most = max(each.replicas for each in plan.harvests.values())
     chart = Chart(
         "Drained fraction by replica, most drained first",
         Axis(0, most, "replicas, most drained first"),

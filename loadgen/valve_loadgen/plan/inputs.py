@@ -8,7 +8,7 @@ from pathlib import Path
 
 from valve_loadgen import traces
 from valve_loadgen.errors import BenchError
-from valve_loadgen.plan import access_log, clients, prometheus
+from valve_loadgen.plan import access_log, clients, measured, prometheus
 from valve_loadgen.plan.engine import Engine
 from valve_loadgen.plan.observed import Observed
 from valve_loadgen.plan.requests import Requests, merged
@@ -46,7 +46,7 @@ def read(names: Sequence[str], cut: Cut, pack_limit: int) -> Traffic:
     parts = [_read(name, cut, pack_limit) for name in names]
     if len(parts) == 1:
         return parts[0]
-    requests = [part.requests for part in parts if part.requests and not part.engine]
+    requests = [part.requests for part in parts if part.requests is not None and not part.engine]
     if len(requests) < len(parts):
         raise BenchError(
             "several inputs must all be request traces or client tables; plan the others one by one"
@@ -59,6 +59,8 @@ def _read(name: str, cut: Cut, pack_limit: int) -> Traffic:
         return Traffic(cut.of(from_arrivals(traces.packaged(name), name)))
     path = Path(name)
     head = text(path, 1 << 16)
+    if measured.looks_like(head):
+        raise BenchError(f"{path} is a report of `valve bench colocate`; give it to --calibrate or --check")
     if prometheus.looks_like(head):
         return _prometheus(path, pack_limit)
     if clients.looks_like(head):
@@ -109,6 +111,8 @@ def from_arrivals(arrivals: Sequence[traces.Arrival], name: str) -> Requests:
     """In columns. Deployments are those of the trace; a trace without is one deployment, named `name`."""
     if not arrivals:
         raise BenchError(f"{name}: no request in it")
+    if arrivals[-1].at_s <= 0:
+        raise BenchError(f"{name}: all its requests arrive at time 0; a plan needs some time to look at")
     numbers: dict[str, int] = {}
     group = array("I", (numbers.setdefault(each.deployment, len(numbers)) for each in arrivals))
     return Requests(

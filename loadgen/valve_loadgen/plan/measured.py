@@ -23,10 +23,15 @@ class Measured:
     total_ms: list[float | None]
     """Of the online engine alone, by request; None where it failed."""
     cooldown_s: float | None
-    """Where it was fixed."""
+    """As fixed, else the median of what the sidecar chose; None if the gate never opened."""
     harvest_fraction: float
+    """By offline tokens, against alone."""
+    open_fraction: float
+    """By time: no tenant was stopped."""
     drained_fraction: float
-    """Both with Valve."""
+    """All three with Valve."""
+    open_by_window: list[float]
+    """By the sidecar's word: its gate was not closed."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,7 @@ class Predicted:
 
 
 def looks_like(text: str) -> bool:
-    return text.lstrip().startswith("{") and '"shared_valve"' in text and '"harvest_efficiency"' in text
+    return text.lstrip().startswith("{") and '"online_alone"' in text
 
 
 def read(text: str, name: str) -> Measured:
@@ -57,7 +62,8 @@ def read(text: str, name: str) -> Measured:
 
 
 def _measured(report: dict[str, Any], valve: dict[str, Any], rows: list[dict[str, Any]]) -> Measured:
-    rounds, cooldown_ms = report["rounds"], report["cooldown_ms"]
+    rounds, fixed_ms = report["rounds"], report["cooldown_ms"]
+    cooldown_ms = report["harvest"]["cooldown_ms"] if fixed_ms is None else fixed_ms
     return Measured(
         Requests(
             report["window_s"],
@@ -71,8 +77,15 @@ def _measured(report: dict[str, Any], valve: dict[str, Any], rows: list[dict[str
         [row["total_ms"] for row in rows],
         None if cooldown_ms is None else cooldown_ms / 1e3,
         float(valve["harvested_fraction"]),
+        float(report["gate_open_fraction"]),
         float(valve["drained_fraction"]),
+        [_open_share(each) for each in report["timelines"] if each["arm"] == "shared_valve"],
     )
+
+
+def _open_share(timeline: dict[str, Any]) -> float:
+    closed_s: float = sum(end - start for start, end in timeline["gate_closed"])
+    return 1.0 - closed_s / float(timeline["span_s"])
 
 
 def predict(engine: Engine, requests: Requests, cooldown_s: float) -> Predicted:

@@ -46,6 +46,7 @@ def _interval(plan: Plan, harvest: Harvest) -> list[float] | None:
 
 
 def _routing(plan: Plan, harvest: Harvest) -> dict[str, Any]:
+    latency = harvest.latency
     return {
         "gpus_saved": plan.saved(harvest.harvest_fraction),
         "interval": _interval(plan, harvest),
@@ -57,9 +58,9 @@ def _routing(plan: Plan, harvest: Harvest) -> dict[str, Any]:
         "requests": harvest.requests,
         "preemptions": harvest.preemptions,
         "preemptions_per_request": harvest.preemptions_per_request,
-        "unused_replicas": harvest.unused if harvest.served else None,
-        "ttft_ms": harvest.ttft_ms and {"p50": harvest.ttft_ms[0], "p99": harvest.ttft_ms[1]},
-        "tpot_ms": harvest.tpot_ms,
+        "unused_replicas": harvest.unused if harvest.outcome.served else None,
+        "ttft_ms": latency and {"p50": latency.ttft_p50_ms, "p99": latency.ttft_p99_ms},
+        "tpot_ms": latency and latency.tpot_ms,
         "cooldown": [
             {
                 "cooldown_ms": swept.cooldown_s * 1e3,
@@ -87,19 +88,21 @@ def render(plan: Plan) -> RenderableType:
 
 
 def circumstances(plan: Plan) -> str:
-    """One line: what was planned for what."""
-    load = "" if plan.load is None else f", mean load {plan.load:.1%} of its capacity"
-    head, options = plan.headline, plan.options
-    asked = "" if head.requests is None else f"{head.requests:,} requests of "
+    """One sentence: what was planned for what."""
+    fleet = f"{_many(plan.options.replicas, 'replica')}; cool-down {plan.options.cooldown_s * 1e3:g} ms"
+    if plan.load is None:
+        return f"{_sources(plan)} in {duration(plan.span_s)}, for {fleet}; no engine is simulated"
     return (
-        f"{asked}{_many(len(plan.deployments), 'deployment' if plan.load is not None else 'source')} in "
-        f"{duration(plan.span_s)} on {_many(options.replicas, 'replica')}{load}; "
-        f"cool-down {options.cooldown_s * 1e3:g} ms; engine: {engine(plan)}"
+        f"{plan.headline.requests:,} requests of {_many(len(plan.deployments), 'deployment')} in "
+        f"{duration(plan.span_s)}, mean load {plan.load:.1%} of {fleet}; engine: {plan.options.engine}"
     )
 
 
-def engine(plan: Plan) -> str:
-    return str(plan.options.engine) if plan.load is not None else "not simulated"
+def _sources(plan: Plan) -> str:
+    requests = plan.headline.requests
+    if requests is not None:
+        return f"{requests:,} logged requests"
+    return f"What monitoring saw of {_many(len(plan.deployments), 'replica')}"
 
 
 def _many(count: int, noun: str) -> str:
@@ -128,7 +131,7 @@ def _routings(plan: Plan) -> Table:
 
 def row(plan: Plan, harvest: Harvest) -> list[str]:
     """The table's cells after the routing's name."""
-    ends = _interval(plan, harvest)
+    ends, latency = _interval(plan, harvest), harvest.latency
     return [
         f"{plan.saved(harvest.harvest_fraction):.1f}",
         "-" if ends is None else f"{ends[0]:.1f} to {ends[1]:.1f}",
@@ -136,8 +139,8 @@ def row(plan: Plan, harvest: Harvest) -> list[str]:
         f"{harvest.drained_fraction:.1%}",
         f"{harvest.in_flight:.2f}",
         number(harvest.preemptions_per_request, 3),
-        "-" if not harvest.ttft_ms else f"{harvest.ttft_ms[0]:.0f} / {number(harvest.ttft_ms[1], 0)}",
-        number(harvest.tpot_ms, 1),
+        "-" if not latency else f"{latency.ttft_p50_ms:.0f} / {number(latency.ttft_p99_ms, 0)}",
+        number(latency.tpot_ms if latency else None, 1),
     ]
 
 

@@ -55,6 +55,13 @@ class Requests:
             return 0.0
         return count / self.span_s / engine.capacity_rps(inputs / count, outputs / count)
 
+    def of_deployment(self, number: int) -> "Requests":
+        """Those of one deployment, which is the only one then."""
+        kept = [group == number for group in self.group]
+        return replace(
+            self._only(kept), deployments=[self.deployments[number]], group=array("I", bytes(4 * sum(kept)))
+        )
+
     def until(self, span_s: float) -> "Requests":
         """Those that arrive before `span_s`."""
         end = bisect.bisect_left(self.at_s, span_s)
@@ -70,7 +77,9 @@ class Requests:
     def thinned(self, keep: float, seed: int) -> "Requests":
         """Each request kept with probability `keep`; the wall-clock structure stays."""
         draw = random.Random(seed).random
-        kept = [draw() < keep for _ in range(len(self))]
+        return self._only([draw() < keep for _ in range(len(self))])
+
+    def _only(self, kept: Sequence[bool]) -> "Requests":
         return replace(
             self,
             at_s=_chosen(self.at_s, kept),

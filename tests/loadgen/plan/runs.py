@@ -28,6 +28,11 @@ def windows(seed: int, per_window: int = 20) -> Requests:
     )
 
 
+def _timeline(requests: Requests, number: int) -> dict[str, Any]:
+    closed_s = WINDOW_S * (1 - predict(ENGINE, requests.of_deployment(number), COOLDOWN_S).open_fraction)
+    return {"arm": "shared_valve", "span_s": WINDOW_S, "gate_closed": [[0.0, closed_s]]}
+
+
 def report(seed: int, noise: float = 0.0, per_window: int = 20) -> dict[str, Any]:
     """What `valve bench colocate` would have written, as far as the planner reads it."""
     requests, source = windows(seed, per_window), random.Random(seed)
@@ -50,5 +55,7 @@ def report(seed: int, noise: float = 0.0, per_window: int = 20) -> dict[str, Any
         "cooldown_ms": COOLDOWN_S * 1e3,
         "arms": {"shared_valve": valve},
         "harvest_efficiency": 0.95,
+        "gate_open_fraction": truth.open_fraction,
+        "timelines": [_timeline(requests, number) for number in range(WINDOWS)],
         "requests": rows,
     }

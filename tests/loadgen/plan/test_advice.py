@@ -26,6 +26,10 @@ def test_a_long_tail_is_told_and_yields_much() -> None:
     assert "long tail: 4 deployments" in case(told)
 
 
+def test_deployments_that_outnumber_replicas_are_said_to_share() -> None:
+    assert "3 deployments with replicas that some share" in case(planned([0.2, 0.1, 0.1], replicas=2))
+
+
 def test_bursts_are_told_from_chance() -> None:
     bursts = [(600.0 * burst + 0.01 * number, 500, 100) for burst in range(6) for number in range(300)]
     told = plan(Traffic(requests_of(bursts, 3600.0)), OPTIONS)

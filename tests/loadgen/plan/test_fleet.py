@@ -34,7 +34,7 @@ def test_packing_leaves_more_idle_than_any_other_routing() -> None:
     assert found[PACK_FIRST].preemptions < found[BALANCED].preemptions
     assert found[PACK_FIRST].unused >= 1
     assert found[BALANCED].unused == 0
-    assert sum(found[PACK_FIRST].served) == found[PACK_FIRST].requests
+    assert sum(found[PACK_FIRST].outcome.served) == found[PACK_FIRST].requests
 
 
 def test_dedicated_replicas_of_a_long_tail_idle_more_than_a_pool() -> None:
@@ -56,13 +56,20 @@ def test_traffic_is_scaled_to_the_load_asked_for(load: float) -> None:
     assert planned([2.0], load=load).load == pytest.approx(load, rel=0.05)
 
 
+def test_nothing_left_is_refused() -> None:
+    with pytest.raises(BenchError, match="no request is left"):
+        planned([0.01], load=1e-9)
+    with pytest.raises(BenchError, match="no request is left"):
+        plan(Traffic(chat(0.5).until(0.0)), OPTIONS)
+
+
 def test_latencies_are_told_and_p99_only_of_enough() -> None:
-    many, few = planned([2.0]).headline, planned([0.05]).headline
-    assert many.ttft_ms is not None
-    assert few.ttft_ms is not None
-    assert many.ttft_ms[0] == pytest.approx(1e3 * (0.008 + 500 / 30_000), rel=0.2)
-    assert many.ttft_ms[1] is not None
-    assert few.ttft_ms[1] is None
+    many, few = planned([2.0]).headline.latency, planned([0.05]).headline.latency
+    assert many is not None
+    assert few is not None
+    assert many.ttft_p50_ms == pytest.approx(1e3 * (0.008 + 500 / 30_000), rel=0.2)
+    assert many.ttft_p99_ms is not None
+    assert few.ttft_p99_ms is None
     assert many.tpot_ms == pytest.approx(8.1, rel=0.05)
 
 
@@ -83,7 +90,7 @@ def test_logged_durations_are_simulated_as_they_are() -> None:
     told = plan(Traffic(durations, engine=AS_LOGGED), replace(OPTIONS, replicas=1))
     assert told.headline.in_flight == pytest.approx(1.0, rel=0.05)
     assert told.headline.drained_fraction == pytest.approx(math.exp(-1), rel=0.05)
-    assert told.headline.ttft_ms is None
+    assert told.headline.latency is None
     assert told.load is None
 
 

@@ -105,3 +105,12 @@ def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
     (tmp_path / "empty.csv").write_text("arrival_s,input_tokens,output_tokens\n")
     with pytest.raises(BenchError, match="no request"):
         read(tmp_path / "empty.csv")
+    (tmp_path / "pretty.json").write_text('{\n "a": 1\n}\n')
+    with pytest.raises(BenchError, match=r"pretty\.json: the first line must have the columns"):
+        read(tmp_path / "pretty.json")
+    (tmp_path / "report.json").write_text('{"arms": {"online_alone": {}}}')
+    with pytest.raises(BenchError, match="give it to --calibrate or --check"):
+        read(tmp_path / "report.json")
+    (tmp_path / "instant.csv").write_text("arrival_s,input_tokens,output_tokens\n0,1,1\n")
+    with pytest.raises(BenchError, match="arrive at time 0"):
+        read(tmp_path / "instant.csv")

@@ -43,6 +43,11 @@ def test_a_window_lasts_until_its_last_request_has_ended() -> None:
     assert found.open_fraction == pytest.approx(found.drained_fraction)
 
 
+def test_without_a_fixed_cooldown_it_is_the_one_that_was_seen() -> None:
+    document = {**report(1), "cooldown_ms": None, "harvest": {"cooldown_ms": 62.0}}
+    assert measured.read(json.dumps(document), "report.json").cooldown_s == 0.062
+
+
 @pytest.mark.parametrize("text", ["{", "{}", json.dumps({**report(1), "requests": [{}]}), "[]"])
 def test_another_document_is_refused(text: str) -> None:
     with pytest.raises(BenchError, match=r"r\.json: not a whole report of `valve bench colocate`"):

@@ -48,13 +48,14 @@ def test_people_see_every_routing_the_advice_and_the_formula() -> None:
     text = " ".join(printed(report.render(told)).split())
     for part in ("balanced, round robin", "dedicated", "pack first", "Much:", "gpus_saved = replicas x"):
         assert part in text
-    assert "2 deployments in 60 minutes on 4 replicas" in text
+    assert "2 deployments in 60 minutes, mean load" in text
 
 
 def test_monitoring_without_requests_is_told_with_dashes() -> None:
     seen = Observed(outcome([(0, 0.0, 30.0)]), ["a", "b"], 100.0, 200.0, 120.0)
     told = plan(Traffic(observed=seen, notes=["a note"]), OPTIONS)
     text = printed(report.render(told))
+    assert "What monitoring saw of 2 replicas in 100 s, for 4 replicas" in text
     assert "as observed" in text
     assert "a note" in text
     assert report.as_json(told)["preemptions_per_request"] is None

@@ -35,6 +35,11 @@ def test_by_arrival_keeps_the_order_of_ties() -> None:
     assert list(requests.inputs) == [2, 4, 1, 3]
 
 
+def test_one_deployment_can_be_looked_at_alone() -> None:
+    both = requests_of([(1.0, 1, 1), (2.0, 2, 1), (3.0, 3, 1)], 9.0, [0, 1, 1], 2)
+    assert told(both.of_deployment(1)) == [(2.0, 2, 1, "d1"), (3.0, 3, 1, "d1")]
+
+
 def test_until_cuts_the_end_and_the_span() -> None:
     requests = requests_of([(1.0, 1, 1), (2.0, 2, 1), (3.0, 3, 1)], 9.0).until(3.0)
     assert (list(requests.inputs), requests.span_s) == ([1, 2], 3.0)
