@@ -56,7 +56,7 @@ async def load_run(run: LoadRun, out: Path, screen: Screen) -> dict[str, Any]:
     begin_ns = sent.start_ns + round(run.warmup_s * 1e9)
     end_ns = sent.start_ns + round((run.workload.duration_s - run.tail_s) * 1e9)
     figures = load_report.report(Measured(sent.exchanges, begin_ns, end_ns), run.slo, checked)
-    report = {**figures, **told, **_circumstances(run)}
+    report = {**figures, **told, **_circumstances(run), "realtime": sent.ahead}
     write(report, sent.exchanges, out)
     return report
 

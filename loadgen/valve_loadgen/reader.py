@@ -10,7 +10,7 @@ import socket
 import time
 from collections.abc import Callable
 
-NAP_NS = 150_000
+NAP_NS = 500_000
 NEVER_NS = 1 << 63
 
 
