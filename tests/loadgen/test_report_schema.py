@@ -8,12 +8,12 @@ import orjson
 import pytest
 from jsonschema import Draft202012Validator
 
-from valve_loadgen import load_report
 from valve_loadgen.colocate_page import html
 from valve_loadgen.cpus import available
 from valve_loadgen.exact_mock import exact_mock
 from valve_loadgen.load_run import LoadRun, load_run
 from valve_loadgen.patterns import Pattern
+from valve_loadgen.requests_csv import COLUMNS
 from valve_loadgen.screen import Screen
 from valve_loadgen.slo import Slo
 from valve_loadgen.workload import Span, Workload
@@ -44,7 +44,7 @@ async def test_a_real_run_is_as_described_and_leaves_its_files(tmp_path: Path) -
     assert (report["model"], report["goodput"]["fraction"]) == ("exact-mock", 1.0)
     assert orjson.loads((tmp_path / "report.json").read_bytes()) == report
     lines = (tmp_path / "requests.csv").read_text().splitlines()
-    assert lines[0] == ",".join(load_report.COLUMNS)
+    assert lines[0] == ",".join(COLUMNS)
     assert len(lines) == 11
     assert (tmp_path / "report.html").read_text().startswith("<!doctype html>")
 
