@@ -32,7 +32,9 @@ class TokenCounter(Protocol):
 
     @property
     def tokens(self) -> int:
-        """Tokens so far: the engine's own usage figure where the stream carried one, else deltas seen."""
+        """Tokens so far: the engine's own figure where the stream carried one; else deltas seen, which may
+        hold more than one token each.
+        """
         ...
 
 

@@ -25,7 +25,7 @@ from valve_loadgen.target import Target
 SERVING = re.compile(r"valve: serving on (\S+)")
 PAGE = 5000
 IDLE_TIMEOUT_S = 30.0
-ENGINE_START_S = 180.0
+ENGINE_START_S = 300.0  # vLLM and SGLang take half a minute on a core of their own
 
 
 def free_port() -> int:
