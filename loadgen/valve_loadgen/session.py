@@ -28,7 +28,9 @@ def main(argv: Sequence[str]) -> int:
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP)
     children = [_start(command, Path(f"{logs}.{index}")) for index, command in enumerate(commands(rest))]
     signal.sigwait(STOP)
-    for child in children:
+    for index, child in enumerate(children):
+        if child.poll() is not None:
+            print(f"command {index} ended with exit code {child.returncode}; see {logs}.{index}", flush=True)
         child.terminate()
     for child in children:
         _reap(child)
