@@ -111,6 +111,7 @@ def test_a_short_colocation_reports_all_four_arms(tmp_path: Path) -> None:
     assert 0 < report["harvest"]["predicted"] < 1
     assert any(each["gate_closed"] for each in report["timelines"] if each["arm"] == "shared_valve")
     assert (tmp_path / "report.html").is_file()
+    assert any(line.startswith("shared_valve-") for line in read_rows(tmp_path / "requests.csv"))
 
 
 @needs_engine
