@@ -18,7 +18,7 @@ class Stage:
     def __init__(
         self, plane: str, folder: Path, *, unix: bool = False, connect_timeout_s: float = 5, backlog: int = 64
     ) -> None:
-        self.record = Record()
+        self.plane, self.record = plane, Record()
         self.engine = Engine(folder / "engine.sock" if unix else None, backlog)
         self.engine_address = self.engine.address
         listen = f"unix:{folder / 'listen.sock'}" if unix else "127.0.0.1:0"
