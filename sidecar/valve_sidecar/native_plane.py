@@ -24,6 +24,7 @@ from .bridge import Bridge
 from .errors import SidecarError
 from .flight import Intake
 from .listener import Listener
+from .native_intake import NativeIntake
 
 log = logging.getLogger(__name__)
 CONNECT_TIMEOUT_S = 5.0
@@ -38,7 +39,7 @@ class NativePlane:
         listen: Address,
         upstream: Address,
         adapter: Adapter,
-        intake: Intake,
+        intake: Intake | NativeIntake,
         *,
         reuse_port: bool = False,
         connect_timeout_s: float = CONNECT_TIMEOUT_S,
@@ -46,7 +47,7 @@ class NativePlane:
         self._upstream, self._keepalive_s = upstream, adapter.keepalive_s
         self._connect_timeout_s = connect_timeout_s
         self._listener = Listener(listen, reuse_port=reuse_port)
-        self._told = Bridge(intake)
+        self._told = intake if isinstance(intake, NativeIntake) else Bridge(intake)
         self._library = native.library()
         self._handle: int | None = None
         self._resolving: asyncio.Task[None] | None = None
@@ -111,6 +112,12 @@ class NativePlane:
         if handle is None:
             raise SidecarError("no file descriptors are left for the data plane; raise `ulimit -n`")
         return handle
+
+    def post(self, task: Any, context: int, first: int, second: int = 0) -> None:
+        """Runs a function of the library on the plane's thread, soon; nothing once it has drained."""
+        if self._handle is not None:
+            address = ctypes.cast(task, ctypes.c_void_p)
+            self._library.plane_post(self._handle, address, context, first, second)
 
     # ---- where the engine is ----
 
