@@ -247,8 +247,11 @@ static long read_status_line(struct head *head, struct cursor *cursor) {
   if (result <= 0) return result;
   result = read_status(head, cursor);
   if (result <= 0) return result;
-  if (!at_end(cursor) && *cursor->at == ' ') cursor->at++;
-  head->reason = take_while(cursor, VALUE);
+  head->reason = (struct span){cursor->at, 0};
+  if (!at_end(cursor) && *cursor->at == ' ') {
+    cursor->at++;
+    head->reason = take_while(cursor, VALUE);
+  }
   return take_line_end(cursor);
 }
 
