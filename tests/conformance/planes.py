@@ -33,6 +33,7 @@ def build_native(listen: str, upstream: str, intake: Intake, connect_timeout_s: 
 
 
 PLANES: dict[str, Build] = {"aiohttp": build_aiohttp, "native": build_native}
+LENIENT_TO_ENGINES = {"aiohttp"}
 RELAYS_TRAILERS = {"native"}  # aiohttp's parser drops them; a proxy may (RFC 9110, 6.5.1)
 
 
