@@ -23,7 +23,9 @@ def line(state: State, event: Event, next_state: State, actions: tuple[Action, .
     """The table in C holds one action at most."""
     (action,) = actions or (None,)
     name = "NONE" if action is None else action.name
-    return f"    [STATE_{state.name}][EVENT_{event.name}] = {{true, STATE_{next_state.name}, ACTION_{name}}},\n"
+    return (
+        f"    [STATE_{state.name}][EVENT_{event.name}] = {{true, STATE_{next_state.name}, ACTION_{name}}},\n"
+    )
 
 
 def table() -> str:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ctypes
 import logging
-from collections.abc import Callable
 from itertools import count
 from typing import Any
 

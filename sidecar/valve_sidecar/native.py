@@ -194,9 +194,7 @@ class Library:
         self.plane_drain = _bind(quick.vlv_plane_drain, None, c_void_p, c_int)
         self.plane_exchanges = _bind(quick.vlv_plane_exchanges, c_uint64, c_void_p)
         self.plane_stop = _bind(waiting.vlv_plane_stop, None, c_void_p)
-        self.plane_post = _bind(
-            quick.vlv_plane_post, None, c_void_p, c_void_p, c_void_p, c_uint64, c_uint64
-        )
+        self.plane_post = _bind(quick.vlv_plane_post, None, c_void_p, c_void_p, c_void_p, c_uint64, c_uint64)
         self._bind_intake(quick)
 
     def _bind_intake(self, quick: Any) -> None:

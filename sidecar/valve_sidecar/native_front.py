@@ -17,7 +17,7 @@ from .config import Mode
 from .front import Surroundings
 from .native_intake import NativeIntake
 from .native_plane import NativePlane
-from .telemetry import Counters, Histogram
+from .telemetry import Counters
 from .tenants import TenantWatch
 
 log = logging.getLogger(__name__)

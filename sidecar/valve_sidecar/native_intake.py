@@ -25,7 +25,13 @@ class NativeIntake:
     """`calls` and `handle` are for the data plane's options. `close` once that has stopped."""
 
     def __init__(
-        self, adapter: Adapter, mode: Mode, fixed_cooldown_ns: int | None, *, measures_arrivals: bool, worker: int
+        self,
+        adapter: Adapter,
+        mode: Mode,
+        fixed_cooldown_ns: int | None,
+        *,
+        measures_arrivals: bool,
+        worker: int,
     ) -> None:
         self.adapter, self._worker = adapter, worker
         self._library = native.library()
@@ -68,9 +74,15 @@ class NativeIntake:
             batch, oldest, following = self._read(following, ALL_KINDS, min(BATCH, limit - len(events)))
             if not batch:
                 break
-            events += [{"seq": event.number, "worker": self._worker, **format_event(event)} for event in batch]
+            events += [
+                {"seq": event.number, "worker": self._worker, **format_event(event)} for event in batch
+            ]
         first = events[0]["seq"] if events else following
-        return {"events": events, "next": following, "dropped": max(0, first - start) if oldest > start else 0}
+        return {
+            "events": events,
+            "next": following,
+            "dropped": max(0, first - start) if oldest > start else 0,
+        }
 
     def closes_since(self, start: int) -> tuple[list[native.Event], int]:
         """The closings from number `start` on, and where to go on."""

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-
 from .planes import LENIENT_TO_ENGINES, PLANES, Running
 from .record import Record
 from .strict import OK, StrictEngine, ask, read_requests
