@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from valve_loadgen.lab import free_port
+from valve_loadgen.lab import free_port, healthy
 from valve_loadgen.processes import Child, Processes, ready
 from valve_loadgen.target import Target
 
@@ -98,8 +98,6 @@ async def start(name: str, backend: int, processes: Processes, cpus: frozenset[i
 
 async def answers(port: int) -> bool:
     """Raises BenchError when nobody listens."""
-    from valve_loadgen.lab import healthy
-
     return await healthy(Target(port=port))
 
 

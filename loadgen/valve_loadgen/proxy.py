@@ -14,6 +14,7 @@ from valve_loadgen.client import Client
 from valve_loadgen.cpus import Placement, available, place
 from valve_loadgen.errors import BenchError
 from valve_loadgen.http_tools import Tools, program
+from valve_loadgen.lab import free_port
 from valve_loadgen.peers import Peer
 from valve_loadgen.processes import Processes, ready
 from valve_loadgen.screen import Screen
@@ -199,7 +200,7 @@ def report(rounds: list[dict[str, Figures]]) -> dict[str, Any]:
 
 async def start_backend(processes: Processes, cpus: frozenset[int]) -> Peer:
     """Raises BenchError."""
-    port = peers.free_port()
+    port = free_port()
     child = processes.start("direct", [str(program("http_backend")), str(port)], cpus)
     await ready(child, lambda: peers.answers(port))
     return Peer("direct", port, child)

@@ -30,7 +30,7 @@ def figure(peer: dict[str, Any], path: Sequence[str]) -> float | None:
     value: Any = peer
     for key in path:
         value = value.get(key) if isinstance(value, dict) else None
-    return value
+    return None if value is None else float(value)
 
 
 def written(value: float | None) -> str:

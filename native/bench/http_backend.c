@@ -1,8 +1,8 @@
 /* An engine that computes nothing: answers each POST with the same completion, or streams one.
  *
- * `http_backend PORT` (0: any; prints it) serves HTTP/1.1 on 127.0.0.1 until it is killed. A POST whose query is
- * chunks=N&gap_us=G gets N events, the first at once and the others G microseconds apart. Fast enough to stand
- * behind any proxy; not a parser to trust with foreign bytes.
+ * `http_backend PORT` (0: any; prints it) serves HTTP/1.1 on 127.0.0.1 until it is killed. A POST whose query
+ * is chunks=N&gap_us=G gets N events, the first at once and the others G microseconds apart. Fast enough to
+ * stand behind any proxy; not a parser to trust with foreign bytes.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -25,7 +25,7 @@
 #define EVENT                                                                                              \
   "data: {\"id\":\"cmpl-1\",\"object\":\"text_completion\",\"created\":1700000000,\"model\":\"constant\"," \
   "\"choices\":[{\"index\":0,\"text\":\" token\",\"logprobs\":null,\"finish_reason\":null}]}\n\n"
-#define STREAM_HEAD \
+#define STREAM_HEAD                                                                   \
   "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-cache\r\n" \
   "Transfer-Encoding: chunked\r\n\r\n"
 #define INPUT 65536
@@ -64,7 +64,8 @@ static void hang_up(struct connection *connection) {
 }
 
 static void say(struct connection *connection, const char *data, size_t len) {
-  if (send(connection->fd, data, len, MSG_NOSIGNAL) < 0 && errno == EAGAIN) return; /* a slow reader misses it */
+  if (send(connection->fd, data, len, MSG_NOSIGNAL) < 0 && errno == EAGAIN)
+    return; /* a slow reader misses it */
 }
 
 static void send_event(struct connection *connection, uint64_t at_ns) {

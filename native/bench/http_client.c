@@ -2,7 +2,8 @@
  *
  *   http_client latency PORT RPS SECONDS BODY_BYTES SEED   one connection, open loop: request to response, ns
  *   http_client streams PORT STREAMS CHUNKS GAP_US ROUNDS  request to the first event, ns; events received
- *   http_client idle PORT STREAMS                          opens streams, prints a line, holds them until stdin ends
+ *   http_client idle PORT STREAMS                          opens streams, prints a line, holds them until
+ * stdin ends
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -76,7 +77,8 @@ static void sleep_until(uint64_t at_ns) {
 
 static size_t write_request(char *out, unsigned number, size_t body_len) {
   return (size_t)sprintf(out,
-                         "POST " PATH " HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nContent-Type: application/json\r\n"
+                         "POST " PATH
+                         " HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nContent-Type: application/json\r\n"
                          "X-Request-Id: c-%u\r\nContent-Length: %zu\r\n\r\n",
                          port, number, body_len);
 }
@@ -119,7 +121,8 @@ static uint64_t events_seen;
 static void begin(struct stream *stream) {
   char request[512];
   int len = sprintf(request,
-                    "POST " PATH "?chunks=%u&gap_us=%u HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nContent-Length: 2\r\n\r\n{}",
+                    "POST " PATH
+                    "?chunks=%u&gap_us=%u HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nContent-Length: 2\r\n\r\n{}",
                     chunks, gap_us, port);
   if (stream->fd < 0) {
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = stream};
@@ -142,7 +145,8 @@ static void count_events(struct stream *stream, const char *data, size_t len) {
     stream->events++;
     at += 5;
   }
-  stream->ended = memmem(data, len, "\r\n0\r\n\r\n", 7) != NULL || (len == 5 && memcmp(data, "0\r\n\r\n", 5) == 0);
+  stream->ended =
+      memmem(data, len, "\r\n0\r\n\r\n", 7) != NULL || (len == 5 && memcmp(data, "0\r\n\r\n", 5) == 0);
 }
 
 static bool read_stream(struct stream *stream) {

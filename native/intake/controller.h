@@ -1,5 +1,5 @@
-/* controller.h - the drain policy, as sidecar/valve_sidecar/controller.py has it: that file is the manual, its
- * table is the source of controller_table.h, and tests walk both side by side. Pure. */
+/* controller.h - the drain policy, as sidecar/valve_sidecar/controller.py has it: that file is the manual,
+ * its table is the source of controller_table.h, and tests walk both side by side. Pure. */
 #ifndef VALVE_CONTROLLER_H
 #define VALVE_CONTROLLER_H
 

@@ -1,4 +1,5 @@
-/* cooldown.h - how long to wait between drained and resume, as sidecar/valve_sidecar/cooldown.py has it. Pure.
+/* cooldown.h - how long to wait between drained and resume, as sidecar/valve_sidecar/cooldown.py has it.
+ * Pure.
  */
 #ifndef VALVE_COOLDOWN_H
 #define VALVE_COOLDOWN_H

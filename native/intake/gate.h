@@ -8,10 +8,12 @@
 #include "routes.h"
 
 #define RENEW_NS VLV_RENEW_NS
-#define RETRY_NS 100000000ull   /* while the engine is still busy after a doubtful end */
-#define DOUBT_LIMIT_NS 30000000000ull /* busy for longer with nothing of ours: it is busy for someone else */
+#define RETRY_NS 100000000ull         /* while the engine is still busy after a doubtful end */
+#define DOUBT_LIMIT_NS 30000000000ull /* busy for longer with nothing of ours: it is busy for someone else \
+                                       */
 #define STALL_NS 30000000000ull       /* a hold without progress for so long makes us ask the engine */
-#define BLIND_STALL_NS 300000000000ull /* the same for engines that cannot tell: a long prefill looks like it */
+#define BLIND_STALL_NS \
+  300000000000ull /* the same for engines that cannot tell: a long prefill looks like it */
 
 struct vlv_intake {
   struct vlv_intake_options options;
@@ -28,7 +30,8 @@ struct vlv_intake {
 };
 
 static inline void count_up(VLV_ATOMIC(uint64_t) * counter, uint64_t by) {
-  atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + by, memory_order_relaxed);
+  atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + by,
+                        memory_order_relaxed);
 }
 
 static inline void set_to(VLV_ATOMIC(uint64_t) * word, uint64_t value) {

@@ -23,7 +23,8 @@ static void write_texts(struct vlv_intake *intake, struct flight *flight, const 
   if (flight->request_id_len > 0)
     memcpy(flight->texts, request->request_id, flight->request_id_len);
   else
-    flight->request_id_len = (uint16_t)sprintf(flight->texts, "valve-%llu", (unsigned long long)++intake->numbers);
+    flight->request_id_len =
+        (uint16_t)sprintf(flight->texts, "valve-%llu", (unsigned long long)++intake->numbers);
   memcpy(flight->texts + flight->request_id_len, request->path, flight->path_len);
 }
 

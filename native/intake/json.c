@@ -141,7 +141,8 @@ static const char *skip(const char *at, const char *end) {
   return at;
 }
 
-static const char *read_string(struct json *json, struct event_facts *event, const char *at, const char *end) {
+static const char *read_string(struct json *json, struct event_facts *event, const char *at,
+                               const char *end) {
   if (json->captured > NAME_MAX_LEN && json->name != NAME_TYPE && !json->escaped) at = skip(at, end);
   if (at == end) return at;
   char byte = *at++;
@@ -180,7 +181,8 @@ static void read_number(struct json *json, char byte) {
 }
 
 static bool is_of_number(char byte) {
-  return (byte >= '0' && byte <= '9') || byte == '-' || byte == '+' || byte == '.' || byte == 'e' || byte == 'E';
+  return (byte >= '0' && byte <= '9') || byte == '-' || byte == '+' || byte == '.' || byte == 'e' ||
+         byte == 'E';
 }
 
 static void read_structure(struct json *json, struct event_facts *event, char byte) {

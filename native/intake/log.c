@@ -107,12 +107,11 @@ static uint64_t copy_some(const struct log *log, uint64_t number, uint32_t kinds
 }
 
 uint64_t vlv_log_read(const struct vlv_intake *intake, uint64_t since, uint32_t kinds, struct vlv_event *out,
-                      uint64_t capacity, uint64_t *oldest, uint64_t *next) {
+                      uint64_t capacity, uint64_t *next) {
   struct log *log = (struct log *)&intake->log;
   uint64_t count = 0;
   pthread_mutex_lock(&log->mutex);
-  *oldest = oldest_of(log);
-  *next = copy_some(log, clamp(since, *oldest, log->next), kinds, out, capacity, &count);
+  *next = copy_some(log, clamp(since, oldest_of(log), log->next), kinds, out, capacity, &count);
   pthread_mutex_unlock(&log->mutex);
   return count;
 }

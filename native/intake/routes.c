@@ -29,7 +29,8 @@ static struct route *find(struct routes *routes, const char *key, size_t len) {
 }
 
 static bool ask(const struct routes *routes, const struct vlv_request *request) {
-  return routes->ask(request->method, request->method_len, request->path, request->path_len, request->upgrade);
+  return routes->ask(request->method, request->method_len, request->path, request->path_len,
+                     request->upgrade);
 }
 
 static bool learn(struct routes *routes, const struct vlv_request *request, const char *key, size_t len) {

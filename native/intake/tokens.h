@@ -10,15 +10,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define NAME_MAX_LEN 20   /* the longest name that we look for has 17 bytes */
-#define PATH_DEPTH 8      /* containers whose names we keep: nothing that we look for lies deeper */
-#define DOCUMENT_TAIL 64  /* no usage figure with its name is longer */
+#define NAME_MAX_LEN 20  /* the longest name that we look for has 17 bytes */
+#define PATH_DEPTH 8     /* containers whose names we keep: nothing that we look for lies deeper */
+#define DOCUMENT_TAIL 64 /* no usage figure with its name is longer */
 
 /* Where we are in the JSON text of one event. */
 struct json {
   uint8_t in_string, escaped, in_number, after_name;
-  uint8_t name;       /* enum json_name of the value that comes; also while it is read */
-  uint8_t text;       /* the string that was read, if it is one of our names */
+  uint8_t name; /* enum json_name of the value that comes; also while it is read */
+  uint8_t text; /* the string that was read, if it is one of our names */
   uint16_t depth;
   uint8_t path[PATH_DEPTH]; /* enum json_name of each open container */
   uint8_t captured;

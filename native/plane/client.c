@@ -65,7 +65,8 @@ void client_close(struct client *client, enum vlv_outcome outcome, bool reset) {
   bury(client->plane, &client->end);
 }
 
-/* Our half is closed; what the client still sends is read and dropped, or a reset would destroy the answer. */
+/* Our half is closed; what the client still sends is read and dropped, or a reset would destroy the answer.
+ */
 static void linger(struct client *client) {
   client->shut = true;
   shutdown(client->end.fd, SHUT_WR);
@@ -295,9 +296,12 @@ static void read_input(struct client *client) {
   if (got < 0 && (errno == EAGAIN || errno == EINTR)) return;
   if (got == 0 && client->state == CLIENT_TUNNEL) return tunnel_client_ended(client);
   if (got <= 0) return client_close(client, VLV_CLIENT_GONE, false);
-  if (client->state == CLIENT_WAITING) take_input(client, data, (size_t)got);
-  else if (client->state == CLIENT_BUSY) take_while_busy(client, data, (size_t)got);
-  else if (client->state == CLIENT_TUNNEL) tunnel_up(client, data, (size_t)got);
+  if (client->state == CLIENT_WAITING)
+    take_input(client, data, (size_t)got);
+  else if (client->state == CLIENT_BUSY)
+    take_while_busy(client, data, (size_t)got);
+  else if (client->state == CLIENT_TUNNEL)
+    tunnel_up(client, data, (size_t)got);
 }
 
 static void send_output(struct client *client) {

@@ -138,7 +138,8 @@ static void try_next(struct engine *engine, int error) {
   engine->end.fd = -1;
   engine->address++;
   int result = try_addresses(engine);
-  if (result < 0) request_refuse(engine->client, REFUSAL_UNREACHABLE, result == -EADDRNOTAVAIL ? error : -result);
+  if (result < 0)
+    request_refuse(engine->client, REFUSAL_UNREACHABLE, result == -EADDRNOTAVAIL ? error : -result);
 }
 
 /* ---- events ---- */

@@ -159,7 +159,8 @@ static bool never_nominated(struct span name) {
 static void drop_named(struct head *head, struct span name) {
   for (unsigned i = 0; i < head->count; i++) {
     struct span other = head->fields[i].name;
-    if (other.len == name.len && strncasecmp(other.at, name.at, name.len) == 0) head->fields[i].dropped = true;
+    if (other.len == name.len && strncasecmp(other.at, name.at, name.len) == 0)
+      head->fields[i].dropped = true;
   }
 }
 

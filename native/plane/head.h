@@ -8,9 +8,9 @@
 #include <string.h>
 #include <strings.h>
 
-#define HEAD_MAX 65536             /* bytes of a request's first line and fields */
-#define HEAD_FIELDS_MAX 256        /* fields of a request */
-#define ENGINE_HEAD_MAX 262144     /* the same of a response */
+#define HEAD_MAX 65536         /* bytes of a request's first line and fields */
+#define HEAD_FIELDS_MAX 256    /* fields of a request */
+#define ENGINE_HEAD_MAX 262144 /* the same of a response */
 #define ENGINE_HEAD_FIELDS_MAX 1000
 
 struct span {
@@ -29,17 +29,17 @@ struct head {
   struct span method, target; /* of a request */
   int status;                 /* of a response */
   struct span reason;
-  int minor;     /* HTTP/1.<minor> */
-  bool foreign;  /* another version of HTTP; nothing else was read */
+  int minor;    /* HTTP/1.<minor> */
+  bool foreign; /* another version of HTTP; nothing else was read */
   struct field *fields;
   unsigned count, capacity;
   unsigned lengths, codings, hosts, connections; /* how many fields of these names */
-  uint64_t length;          /* Content-Length, if lengths > 0 */
-  bool length_plain;        /* it is written without leading zeros */
+  uint64_t length;                               /* Content-Length, if lengths > 0 */
+  bool length_plain;                             /* it is written without leading zeros */
   bool lengths_differ;
-  bool chunked;             /* the only coding is chunked */
+  bool chunked;                                   /* the only coding is chunked */
   bool says_close, says_keep_alive, says_upgrade; /* in Connection */
-  bool upgrade_websocket;   /* Upgrade names it, and only it */
+  bool upgrade_websocket;                         /* Upgrade names it, and only it */
   bool expects_continue;
   struct span request_id; /* X-Request-Id */
 };

@@ -12,15 +12,17 @@
 #include "body.h"
 #include "endpoint.h"
 #include "refusal.h"
-#include "writer.h"
 #include "valve/plane.h"
+#include "writer.h"
 
 #define INPUT_SIZE 65536
 #define HELD_MAX 65536 /* bytes of a next request that we keep before we stop reading */
-#define IDLE_TIMEOUT_NS 75000000000ull  /* of a client, counted from its last response: bounds slow heads too */
-#define LINGER_NS 2000000000ull         /* how long we read on after a last response: a reset would destroy it */
-#define ACCEPT_PAUSE_NS 100000000ull    /* without file descriptors */
-#define KEEPALIVE_SHARE 0.6 /* of the engine's keep-alive: a POST never meets a connection that is closing */
+#define IDLE_TIMEOUT_NS \
+  75000000000ull                     /* of a client, counted from its last response: bounds slow heads too */
+#define LINGER_NS 2000000000ull      /* how long we read on after a last response: a reset would destroy it */
+#define ACCEPT_PAUSE_NS 100000000ull /* without file descriptors */
+#define KEEPALIVE_SHARE 0.6 /* of the engine's keep-alive: a POST never meets a connection that is closing \
+                             */
 
 enum client_state {
   CLIENT_WAITING, /* for a request's head */
@@ -46,10 +48,10 @@ struct client {
   struct engine *engine;
   void *flight;
   struct body upload;
-  bool uploaded;      /* its body is complete */
+  bool uploaded; /* its body is complete */
   bool http10, head_only, websocket, wants_continue;
-  bool last;    /* no request can follow this one */
-  int status;   /* sent to the client; 0: nothing */
+  bool last;  /* no request can follow this one */
+  int status; /* sent to the client; 0: nothing */
   int connect_error;
 };
 

@@ -45,8 +45,8 @@ static const struct {
 };
 
 static const char *const names[VLV_ERROR_KINDS] = {
-    "bad_request",    "shutting_down",      "upstream_unreachable", "upstream_timeout",
-    "upstream_reset", "upstream_malformed", "internal",
+    "bad_request",        "shutting_down", "upstream_unreachable", "upstream_timeout", "upstream_reset",
+    "upstream_malformed", "internal",
 };
 
 const char *vlv_error_name(enum vlv_error_kind kind) {
@@ -91,8 +91,8 @@ static int write_body(char *out, enum refusal refusal, struct answer answer) {
            answer.seconds);
 #pragma GCC diagnostic pop
   const char *type = refusals[refusal].status < 500 ? "invalid_request_error" : "server_error";
-  return snprintf(out, REFUSAL_SIZE, "{\"error\":{\"message\":\"%s\",\"type\":\"%s\",\"code\":\"%s\"}}", message,
-                  type, names[refusals[refusal].kind]);
+  return snprintf(out, REFUSAL_SIZE, "{\"error\":{\"message\":\"%s\",\"type\":\"%s\",\"code\":\"%s\"}}",
+                  message, type, names[refusals[refusal].kind]);
 }
 
 size_t refusal_write(char *out, enum refusal refusal, struct answer answer) {

@@ -47,8 +47,8 @@ static size_t send_body(struct client *client, const char *data, size_t len, boo
   size_t took = 0;
   do {
     pieces_reset(&plane->content);
-    long followed =
-        body_follow(&client->upload, data + took, len - took, (struct passing){&plane->wire, &plane->content});
+    long followed = body_follow(&client->upload, data + took, len - took,
+                                (struct passing){&plane->wire, &plane->content});
     if (followed < 0) {
       request_refuse(client, REFUSAL_BODY, 0);
       return len;
@@ -90,8 +90,8 @@ static size_t refuse_unreachable(struct client *client, const char *data, size_t
   while (took < len && !client->upload.ended) {
     pieces_reset(&plane->wire);
     pieces_reset(&plane->content);
-    long followed =
-        body_follow(&client->upload, data + took, len - took, (struct passing){&plane->wire, &plane->content});
+    long followed = body_follow(&client->upload, data + took, len - took,
+                                (struct passing){&plane->wire, &plane->content});
     if (followed < 0) break;
     took += (size_t)followed;
   }

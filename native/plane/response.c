@@ -111,8 +111,7 @@ static void tell_content(struct engine *engine, const struct pieces *content) {
 static void reframe(struct engine *engine, char *line, size_t size) {
   struct vlv_plane *plane = engine->plane;
   bool chunked = engine->sent_as == FRAMING_CHUNKED && plane->content.total > 0;
-  if (chunked)
-    pieces_add(&plane->wire, line, (size_t)snprintf(line, size, "%zx\r\n", plane->content.total));
+  if (chunked) pieces_add(&plane->wire, line, (size_t)snprintf(line, size, "%zx\r\n", plane->content.total));
   for (int i = 0; i < plane->content.count; i++)
     pieces_add(&plane->wire, plane->content.vectors[i].iov_base, plane->content.vectors[i].iov_len);
   if (chunked) pieces_add(&plane->wire, "\r\n", 2);

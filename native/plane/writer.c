@@ -61,7 +61,8 @@ static char *put_own(char *out, struct own own) {
   return put_text(out, "\r\n");
 }
 
-size_t write_request(char *out, const struct head *head, struct span target, struct span host, struct own own) {
+size_t write_request(char *out, const struct head *head, struct span target, struct span host,
+                     struct own own) {
   char *at = put_span(out, head->method);
   at = put_text(at, target.at[0] == '?' ? " /" : " ");
   at = put_span(at, target);

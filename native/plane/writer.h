@@ -22,7 +22,8 @@ struct own {
 struct span origin_target(struct span target);
 /* Writes a request head for the engine; `host` is used only where the client (HTTP/1.0) named none. `out` has
  * room for the head that was read and WRITER_EXTRA. Returns the length. */
-size_t write_request(char *out, const struct head *head, struct span target, struct span host, struct own own);
+size_t write_request(char *out, const struct head *head, struct span target, struct span host,
+                     struct own own);
 /* Writes a response head for the client. */
 size_t write_response(char *out, const struct head *head, struct own own);
 

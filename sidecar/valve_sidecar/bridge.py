@@ -50,7 +50,7 @@ class Bridge:
         return number
 
     def _progress(self, _: Any, number: int, data: int | None, size: int) -> None:
-        self._intake.progress(self._flights[number], ctypes.string_at(data, size) if size else b"")
+        self._intake.progress(self._flights[number], ctypes.string_at(data, size) if data else b"")
 
     def _finish(self, _: Any, number: int, outcome: int, status: int) -> None:
         self._intake.finish(self._flights.pop(number), native.OUTCOMES[outcome], status)

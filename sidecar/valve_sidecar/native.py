@@ -215,7 +215,6 @@ class Library:
             POINTER(Event),
             c_uint64,
             POINTER(c_uint64),
-            POINTER(c_uint64),
         )
 
 

@@ -67,39 +67,30 @@ class NativeIntake:
 
     def since(self, start: int, limit: int) -> Record:
         """As events.EventLog's."""
-        events: list[Record] = []
         start = max(start, 0)
-        oldest = following = start
-        while len(events) < limit:
-            batch, oldest, following = self._read(following, ALL_KINDS, min(BATCH, limit - len(events)))
+        found, following = self._read(start, ALL_KINDS, min(BATCH, limit))
+        while found and len(found) < limit:
+            batch, following = self._read(following, ALL_KINDS, min(BATCH, limit - len(found)))
             if not batch:
                 break
-            events += [
-                {"seq": event.number, "worker": self._worker, **format_event(event)} for event in batch
-            ]
-        first = events[0]["seq"] if events else following
-        return {
-            "events": events,
-            "next": following,
-            "dropped": max(0, first - start) if oldest > start else 0,
-        }
+            found += batch
+        first = found[0].number if found else following
+        events = [{"seq": event.number, "worker": self._worker, **format_event(event)} for event in found]
+        return {"events": events, "next": following, "dropped": max(0, first - start)}
 
     def closes_since(self, start: int) -> tuple[list[native.Event], int]:
         """The closings from number `start` on, and where to go on."""
         found: list[native.Event] = []
         while True:
-            batch, _, start = self._read(start, 1 << EventKind.CLOSE, BATCH)
+            batch, start = self._read(start, 1 << EventKind.CLOSE, BATCH)
             found += batch
             if len(batch) < BATCH:
                 return found, start
 
-    def _read(self, start: int, kinds: int, limit: int) -> tuple[list[native.Event], int, int]:
-        batch = (native.Event * max(limit, 1))()
-        oldest, following = ctypes.c_uint64(), ctypes.c_uint64()
-        count = self._library.log_read(
-            self.handle, start, kinds, batch, limit, ctypes.byref(oldest), ctypes.byref(following)
-        )
-        return batch[:count], oldest.value, following.value
+    def _read(self, start: int, kinds: int, limit: int) -> tuple[list[native.Event], int]:
+        batch, following = (native.Event * limit)(), ctypes.c_uint64()
+        count = self._library.log_read(self.handle, start, kinds, batch, limit, ctypes.byref(following))
+        return batch[:count], following.value
 
 
 def format_event(event: native.Event) -> Record:

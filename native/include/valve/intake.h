@@ -24,20 +24,22 @@ struct vlv_intake_stats {
   VLV_ATOMIC(uint64_t) closed_ns;    /* time spent closed, up to the last opening */
   VLV_ATOMIC(uint64_t) closed_at_ns; /* 0: open */
   VLV_ATOMIC(uint64_t) cooldown_ns;
-  VLV_ATOMIC(uint64_t) question; /* the epoch of the last question to the engine; its asking writes notice_fd */
+  VLV_ATOMIC(uint64_t)
+  question; /* the epoch of the last question to the engine; its asking writes notice_fd */
   /* Bytes readable to gate signalled: [i] counts up to 2^i us, the last one what is above. */
   VLV_ATOMIC(uint64_t) arrivals[VLV_ARRIVAL_BUCKETS + 1];
   VLV_ATOMIC(uint64_t) arrivals_sum_ns;
 };
 
 struct vlv_intake_options {
-  bool gated;                  /* the policy runs (modes enforce and observe) */
-  bool measures_arrivals;      /* fills `arrivals` */
-  uint64_t fixed_cooldown_ns;  /* UINT64_MAX: from the decode gaps */
-  int notice_fd;               /* an eventfd */
+  bool gated;                 /* the policy runs (modes enforce and observe) */
+  bool measures_arrivals;     /* fills `arrivals` */
+  uint64_t fixed_cooldown_ns; /* UINT64_MAX: from the decode gaps */
+  int notice_fd;              /* an eventfd */
   /* Whether a request makes the engine compute. Asked once for each method and path, on the plane's thread;
    * the answers are kept. */
-  bool (*is_inference)(const char *method, size_t method_len, const char *path, size_t path_len, bool upgrade);
+  bool (*is_inference)(const char *method, size_t method_len, const char *path, size_t path_len,
+                       bool upgrade);
 };
 
 struct vlv_intake;
@@ -78,11 +80,10 @@ struct vlv_event {
   char made[VLV_MADE_MAX]; /* what vlv_log_add() was given */
 };
 
-/* Copies events from number `since` on whose kind is in `kinds` (1 << enum vlv_event_kind), at most `capacity`;
- * those that are gone are left out. *oldest: the number of the oldest one that is kept; *next: where to go on.
- * Returns how many. */
+/* Copies events from number `since` on whose kind is in `kinds` (1 << enum vlv_event_kind), at most
+ * `capacity`; those that are gone are left out. *next: where to go on. Returns how many. */
 VLV_API uint64_t vlv_log_read(const struct vlv_intake *intake, uint64_t since, uint32_t kinds,
-                              struct vlv_event *out, uint64_t capacity, uint64_t *oldest, uint64_t *next);
+                              struct vlv_event *out, uint64_t capacity, uint64_t *next);
 /* Adds an event that is made already (text, at most VLV_MADE_MAX bytes). */
 VLV_API void vlv_log_add(struct vlv_intake *intake, uint64_t t_ns, const char *text, size_t len);
 

@@ -72,8 +72,8 @@ static size_t copy_out(char *out, const struct pieces *pieces) {
 }
 
 /* Follows all of `data`. Returns how many bytes belonged to the body, or -1. */
-VLV_API int64_t probe_body_follow(struct body *body, const char *data, size_t len, char *wire, size_t *wire_len,
-                                  char *content, size_t *content_len) {
+VLV_API int64_t probe_body_follow(struct body *body, const char *data, size_t len, char *wire,
+                                  size_t *wire_len, char *content, size_t *content_len) {
   static struct pieces wires, contents;
   size_t total = 0;
   while (total < len && !body->ended) {
@@ -119,7 +119,17 @@ struct probed_controller {
   struct hold holds[KEYS];
 };
 
-enum probed_call { ARRIVED, PROGRESSED, FINISHED_SURE, FINISHED_IN_DOUBT, STALLED, IDLE, BUSY, TIMER, LAPSED };
+enum probed_call {
+  ARRIVED,
+  PROGRESSED,
+  FINISHED_SURE,
+  FINISHED_IN_DOUBT,
+  STALLED,
+  IDLE,
+  BUSY,
+  TIMER,
+  LAPSED
+};
 
 VLV_API struct probed_controller *probe_controller_new(void) {
   struct probed_controller *probed = calloc(1, sizeof *probed);
@@ -165,8 +175,8 @@ VLV_API void probe_controller_call(struct probed_controller *probed, int what, u
 /* ---- what the binding believes ---- */
 
 VLV_API size_t probe_size(int which) {
-  const size_t sizes[] = {sizeof(struct vlv_request), sizeof(struct vlv_intake_calls),
-                          sizeof(struct vlv_plane_options), sizeof(struct vlv_intake_stats),
+  const size_t sizes[] = {sizeof(struct vlv_request),        sizeof(struct vlv_intake_calls),
+                          sizeof(struct vlv_plane_options),  sizeof(struct vlv_intake_stats),
                           sizeof(struct vlv_intake_options), sizeof(struct vlv_event)};
   return sizes[which];
 }
