@@ -8,10 +8,11 @@
 #include "routes.h"
 
 #define RENEW_NS VLV_RENEW_NS
-#define RETRY_NS 100000000ull         /* while the engine is still busy after a doubtful end */
-#define DOUBT_LIMIT_NS 30000000000ull /* busy for longer with nothing of ours: it is busy for someone else \
-                                       */
-#define STALL_NS 30000000000ull       /* a hold without progress for so long makes us ask the engine */
+#define RETRY_NS 100000000ull /* while the engine is still busy after a doubtful end */
+#define DOUBT_LIMIT_NS                                                                               \
+  30000000000ull                /* busy for longer with nothing of ours: it is busy for someone else \
+                                 */
+#define STALL_NS 30000000000ull /* a hold without progress for so long makes us ask the engine */
 #define BLIND_STALL_NS \
   300000000000ull /* the same for engines that cannot tell: a long prefill looks like it */
 

@@ -16,13 +16,11 @@
 #include "writer.h"
 
 #define INPUT_SIZE 65536
-#define HELD_MAX 65536 /* bytes of a next request that we keep before we stop reading */
-#define IDLE_TIMEOUT_NS \
-  75000000000ull                     /* of a client, counted from its last response: bounds slow heads too */
-#define LINGER_NS 2000000000ull      /* how long we read on after a last response: a reset would destroy it */
+#define HELD_MAX 65536                 /* bytes of a next request that we keep before we stop reading */
+#define IDLE_TIMEOUT_NS 75000000000ull /* of a client, from its last response: bounds slow heads too */
+#define LINGER_NS 2000000000ull /* how long we read on after a last response, which a reset would destroy */
 #define ACCEPT_PAUSE_NS 100000000ull /* without file descriptors */
-#define KEEPALIVE_SHARE 0.6 /* of the engine's keep-alive: a POST never meets a connection that is closing \
-                             */
+#define KEEPALIVE_SHARE 0.6          /* of the engine's: a POST never meets a connection that is closing */
 
 enum client_state {
   CLIENT_WAITING, /* for a request's head */
