@@ -42,12 +42,12 @@ class Tools:
 
     cpus: frozenset[int]
 
-    async def saturate(self, port: int, seconds: float) -> tuple[int, float]:
+    async def saturate(self, port: int, seconds: float, script: Path = SCRIPT) -> tuple[int, float]:
         """Requests answered, and the time they took in s, at full speed over CONNECTIONS connections."""
         if shutil.which("wrk") is None:
             raise BenchError("wrk is not installed: apt-get install wrk")
         url = f"http://127.0.0.1:{port}/v1/completions"
-        options = ["-t1", f"-c{CONNECTIONS}", f"-d{seconds:g}s", "-s", str(SCRIPT), url]
+        options = ["-t1", f"-c{CONNECTIONS}", f"-d{max(1, round(seconds))}s", "-s", str(script), url]
         return parse_wrk(await self._run("wrk", *options))
 
     async def latency(
