@@ -40,6 +40,7 @@ class Adapter(Protocol):
     name: str
     health_path: str  # a GET that costs the engine nothing and fails while it cannot serve
     keepalive_s: float  # an upstream connection idle for longer may be closed by the engine: do not reuse it
+    reuses_after_stream: bool  # whether a connection lives on after a streamed response
 
     def is_inference(self, method: str, path: str, *, upgrade: bool) -> bool:
         """Whether the engine will compute. Unknown POSTs and upgrades: yes; GET, HEAD, OPTIONS: never."""

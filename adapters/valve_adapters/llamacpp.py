@@ -36,6 +36,7 @@ class LlamaCppAdapter:
     name = "llamacpp"
     health_path = "/health"
     keepalive_s = 5.0  # cpp-httplib's
+    reuses_after_stream = False  # it closes right then, without saying so
 
     def is_inference(self, method: str, path: str, *, upgrade: bool) -> bool:
         if upgrade:

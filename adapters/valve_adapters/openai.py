@@ -64,6 +64,7 @@ class OpenAIAdapter:
     name = "openai"
     health_path = "/v1/models"  # not /health: SGLang's generates a token
     keepalive_s = 5.0  # vLLM, SGLang and TensorRT-LLM alike
+    reuses_after_stream = True
 
     def is_inference(self, method: str, path: str, *, upgrade: bool) -> bool:
         if upgrade:

@@ -144,6 +144,11 @@ void vlv_plane_drain(struct vlv_plane *plane, int drained_fd) {
   vlv_plane_post(plane, drain_task, plane, (uint64_t)drained_fd, 0);
 }
 
+void vlv_plane_reuse_streams(void *plane, uint64_t reuse, uint64_t unused) {
+  (void)unused;
+  ((struct vlv_plane *)plane)->reuses_streams = reuse;
+}
+
 uint64_t vlv_plane_exchanges(const struct vlv_plane *plane) {
   return atomic_load_explicit(&plane->exchanges, memory_order_relaxed);
 }

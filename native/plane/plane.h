@@ -84,7 +84,7 @@ struct vlv_plane {
   struct link clients;
   struct link idle, connecting, pool, ending; /* by endpoint.timer: oldest first */
   struct link dying;                          /* closed: freed after the present events */
-  bool draining, stopping;
+  bool draining, stopping, reuses_streams;
   int drained_fd;
   _Atomic uint64_t exchanges;
   uint64_t keepalive_ns, connect_timeout_ns, now_ns, tick_ns;

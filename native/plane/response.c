@@ -43,14 +43,20 @@ static void write_head(struct engine *engine, const struct head *head, struct ow
   pieces_add(&plane->wire, plane->output, len);
 }
 
-/* Not after an early response: what follows it is the rest of a request. After a stream the connection to the
- * engine is not used again: llama.cpp closes it right then, without saying so. */
+/* Whether the engine's connection may be used again. Not always after a stream: llama.cpp closes it right
+ * then, without saying so. */
+static bool lives_on(const struct vlv_plane *plane, const struct head *head) {
+  if (head->says_close || (head->codings > 0 && !plane->reuses_streams)) return false;
+  return head->minor > 0 || head->says_keep_alive;
+}
+
+/* No request can follow an early response: what follows it is the rest of this one. */
 static void begin_body(struct engine *engine, const struct head *head) {
   struct client *client = engine->client;
   enum framing framing = framing_of(client, head);
   engine->sent_as = framing_for(client, framing);
   client->last = client->last || !client->uploaded || engine->sent_as == FRAMING_UNTIL_CLOSE;
-  engine->ends = head->says_close || head->codings > 0 || (head->minor == 0 && !head->says_keep_alive);
+  engine->ends = !lives_on(engine->plane, head);
   body_begin(&engine->download, framing, head->length);
   write_head(engine, head, (struct own){engine->sent_as, connection_field(client)});
   client->status = head->status;

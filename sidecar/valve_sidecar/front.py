@@ -56,7 +56,7 @@ class Front(Protocol):
         ...
 
     def use(self, adapter: Adapter) -> None:
-        """The engine is another one than it was taken for."""
+        """What the engine is, once that is known."""
         ...
 
     @property

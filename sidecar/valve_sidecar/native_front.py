@@ -41,6 +41,7 @@ class NativeFront:
         self._preemption = Counters()
         self._watch = TenantWatch(self._intake, self._preemption.preempted)
         self._plane: NativePlane | None = None
+        self._reuses_streams = False  # until the engine is known
         self._tasks: set[asyncio.Task[None]] = set()
         self._read = self._lapses = self._released = 0
 
@@ -49,6 +50,7 @@ class NativeFront:
         plane = NativePlane(
             given.listen, given.upstream, self._intake.adapter, self._intake, reuse_port=reuse_port
         )
+        plane.reuse_streams(self._reuses_streams)
         if self._mode is Mode.ENFORCE:
             self._take_seat()
         if self._mode is not Mode.BYPASS:
@@ -72,6 +74,9 @@ class NativeFront:
 
     def use(self, adapter: Adapter) -> None:
         self._intake.adapter = adapter
+        self._reuses_streams = adapter.reuses_after_stream
+        if self._plane is not None:
+            self._plane.reuse_streams(self._reuses_streams)
         self._post(self._library.forget_routes)
 
     @property

@@ -45,6 +45,7 @@ class NativePlane:
         connect_timeout_s: float = CONNECT_TIMEOUT_S,
     ) -> None:
         self._upstream, self._keepalive_s = upstream, adapter.keepalive_s
+        self._reuses_streams = False
         self._connect_timeout_s = connect_timeout_s
         self._listener = Listener(listen, reuse_port=reuse_port)
         self._told = intake if isinstance(intake, NativeIntake) else Bridge(intake)
@@ -61,6 +62,7 @@ class NativePlane:
         allow_files()
         self._handle = self._create(self._listener.bind())
         await self._resolve()
+        self._library.reuse_streams(self._handle, self._reuses_streams, 0)
         error = self._library.plane_start(self._handle)
         if error:
             raise SidecarError(f"cannot start the data plane's thread: {os.strerror(-error)}")
@@ -112,6 +114,12 @@ class NativePlane:
         if handle is None:
             raise SidecarError("no file descriptors are left for the data plane; raise `ulimit -n`")
         return handle
+
+    def reuse_streams(self, reuse: bool) -> None:
+        """Whether the engine is known to keep connections open after streams. Before or after the start."""
+        self._reuses_streams = reuse
+        if self._handle is not None:
+            self.post(self._library.reuse_streams, self._handle, int(reuse))
 
     def post(self, task: Any, context: int, first: int, second: int = 0) -> None:
         """Runs a function of the library on the plane's thread, soon; nothing once it has drained."""

@@ -56,7 +56,7 @@ class Worker:
 
     async def start(self, *, reuse_port: bool = False) -> None:
         """Raises ListenError, and ConfigError for an address that makes no sense."""
-        self._use(await self._choose_adapter())
+        await self._choose_adapter()
         await self._front.start(reuse_port=reuse_port)
         self._listening = True
         self._tasks.append(asyncio.create_task(self._collect_for_ever(), name="valve-collect"))
@@ -82,14 +82,13 @@ class Worker:
 
     # ---- the engine ----
 
-    async def _choose_adapter(self) -> Adapter:
+    async def _choose_adapter(self) -> None:
         if self.config.engine != "auto":
-            return by_name(self.config.engine)
+            return self._use(by_name(self.config.engine))
         try:
-            return await detect(self._client)
+            self._use(await detect(self._client))
         except httpx.HTTPError:
             self._tasks.append(asyncio.create_task(self._detect_later(), name="valve-detect"))
-            return by_name("openai")
 
     async def _detect_later(self) -> None:
         """The engine was not up: the generic rules serve until it is."""

@@ -33,6 +33,15 @@ def build_native(listen: str, upstream: str, intake: Intake, connect_timeout_s: 
 
 
 PLANES: dict[str, Build] = {"aiohttp": build_aiohttp, "native": build_native}
+
+
+def build_reusing(listen: str, upstream: str, intake: Intake, connect_timeout_s: float) -> Any:
+    """Native, before an engine that is known to keep connections open after streams."""
+    plane, bound = build_native(listen, upstream, intake, connect_timeout_s)
+    plane.reuse_streams(True)
+    return plane, bound
+
+
 LENIENT_TO_ENGINES = {"aiohttp"}
 RELAYS_TRAILERS = {"native"}  # aiohttp's parser drops them; a proxy may (RFC 9110, 6.5.1)
 

@@ -77,6 +77,9 @@ VLV_API void vlv_plane_post(struct vlv_plane *plane, void (*task)(void *, uint64
 /* Stops listening; new requests are refused. `drained_fd` (an eventfd) is written when the last exchange has
  * ended, perhaps at once. */
 VLV_API void vlv_plane_drain(struct vlv_plane *plane, int drained_fd);
+/* A task for vlv_plane_post(), the plane being its context: whether the engine keeps a connection open after
+ * a streamed (chunked) response. Until this is said it is not relied upon. */
+VLV_API void vlv_plane_reuse_streams(void *plane, uint64_t reuse, uint64_t unused);
 /* How many exchanges run now. */
 VLV_API uint64_t vlv_plane_exchanges(const struct vlv_plane *plane);
 /* Cuts what is left, ends the thread, waits for it and frees everything. */
