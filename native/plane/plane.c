@@ -8,6 +8,8 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "hurry.h"
+
 #define EVENTS_AT_ONCE 256
 #define NS_PER_MS 1000000ull
 
@@ -227,6 +229,7 @@ static void close_everything(struct vlv_plane *plane) {
 static void *plane_main(void *argument) {
   struct vlv_plane *plane = argument;
   struct epoll_event events[EVENTS_AT_ONCE];
+  hurry();
   plane->now_ns = vlv_now_ns();
   while (!plane->stopping) {
     keep_time(plane);
