@@ -245,7 +245,7 @@ static void note_next(struct client *client) {
 
 static void run(struct client *client, const char *data, size_t len) {
   client->running = true;
-  while (len > 0 && client->state == CLIENT_WAITING) {
+  while (len > 0 && client->state == CLIENT_WAITING && client->end.out.len == 0) {
     size_t took = take_request(client, data, len);
     data += took;
     len -= took;
@@ -271,13 +271,18 @@ static void take_input(struct client *client, const char *data, size_t len) {
   if (client->state == CLIENT_WAITING) run_held(client);
 }
 
+/* With the next request, but not before the answers to the last ones have been taken: they would pile up. */
+static void go_on(struct client *client) {
+  endpoint_pause(&client->end, client->end.out.len > 0);
+  if (!client->running && client->held.len > 0 && !client->end.paused) run_held(client);
+}
+
 void client_done(struct client *client, bool keep) {
   if (client->end.broken) return client_close(client, VLV_CLIENT_GONE, false);
   if (!keep) return client_end(client);
   client->state = CLIENT_WAITING;
   timer_start(client->plane, &client->plane->idle, &client->end);
-  endpoint_pause(&client->end, false);
-  if (!client->running && client->held.len > 0) run_held(client);
+  go_on(client);
 }
 
 /* ---- events ---- */
@@ -308,6 +313,7 @@ static void send_output(struct client *client) {
   endpoint_flush(&client->end);
   if (client->end.out.len > 0) return;
   if (client->engine != NULL) endpoint_pause(&client->engine->end, false);
+  if (client->state == CLIENT_WAITING) go_on(client);
   if (client->state == CLIENT_ENDING && !client->shut) linger(client);
 }
 

@@ -69,6 +69,7 @@ static void pass_interim(struct engine *engine, const struct head *head) {
   if (!expected || client->http10) return;
   write_head(engine, head, (struct own){FRAMING_NONE, ""});
   send_wire(engine);
+  if (client->end.out.len > 0) endpoint_pause(&engine->end, true);
 }
 
 static void switch_protocols(struct engine *engine, const struct head *head) {
