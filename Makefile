@@ -44,6 +44,7 @@ test: setup
 
 # The C tests again under the address, undefined-behaviour and thread sanitizers.
 sanitize: sanitize-address+undefined sanitize-thread
+	deploy/sanitized_conformance.sh build/address+undefined
 
 comma := ,
 sanitize-%: $(STAMP)

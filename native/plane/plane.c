@@ -11,16 +11,10 @@
 #include "hurry.h"
 
 #define EVENTS_AT_ONCE 256
-#define NS_PER_MS 1000000ull
 
 void pieces_reset(struct pieces *pieces) {
   pieces->count = 0;
   pieces->total = 0;
-}
-
-void timer_start(struct vlv_plane *plane, struct link *list, struct endpoint *endpoint) {
-  endpoint->timer_ns = plane->now_ns;
-  list_append(list, &endpoint->timer);
 }
 
 void bury(struct vlv_plane *plane, struct endpoint *endpoint) {
@@ -36,65 +30,6 @@ void exchange_counted(struct vlv_plane *plane, int change) {
   uint64_t now = atomic_load_explicit(&plane->exchanges, memory_order_relaxed) + (uint64_t)(int64_t)change;
   atomic_store_explicit(&plane->exchanges, now, memory_order_relaxed);
   if (now == 0 && plane->draining) tell(plane->drained_fd);
-}
-
-/* ---- time ---- */
-
-static struct endpoint *oldest(struct link *list) {
-  return list_empty(list) ? NULL : member_of(struct endpoint, timer, list->next);
-}
-
-static void expire(struct vlv_plane *plane, struct link *list, uint64_t after_ns,
-                   void (*act)(struct endpoint *)) {
-  struct endpoint *endpoint;
-  while ((endpoint = oldest(list)) != NULL && endpoint->timer_ns + after_ns <= plane->now_ns) {
-    list_remove(&endpoint->timer);
-    act(endpoint);
-  }
-}
-
-static void close_endpoint(struct endpoint *endpoint) {
-  if (endpoint->role == ROLE_CLIENT)
-    client_close((struct client *)endpoint, VLV_REFUSED, false);
-  else
-    engine_close((struct engine *)endpoint, false);
-}
-
-static void too_late(struct endpoint *endpoint) {
-  request_refuse(((struct engine *)endpoint)->client, REFUSAL_LATE, 0);
-}
-
-static void listen_again(struct vlv_plane *plane) {
-  if (plane->listen_again_ns == 0 || plane->listen_again_ns > plane->now_ns) return;
-  plane->listen_again_ns = 0;
-  for (size_t i = 0; i < plane->listener_count; i++) endpoint_pause(&plane->listeners[i], false);
-}
-
-static void keep_time(struct vlv_plane *plane) {
-  expire(plane, &plane->idle, IDLE_TIMEOUT_NS, close_endpoint);
-  expire(plane, &plane->pool, plane->keepalive_ns, close_endpoint);
-  expire(plane, &plane->connecting, plane->connect_timeout_ns, too_late);
-  expire(plane, &plane->ending, LINGER_NS, close_endpoint);
-  listen_again(plane);
-  plane->tick_ns = plane->calls.tick != NULL ? plane->calls.tick(plane->intake, plane->now_ns) : UINT64_MAX;
-}
-
-static uint64_t earlier(uint64_t deadline_ns, struct link *list, uint64_t after_ns) {
-  struct endpoint *endpoint = oldest(list);
-  uint64_t other_ns = endpoint != NULL ? endpoint->timer_ns + after_ns : UINT64_MAX;
-  return other_ns < deadline_ns ? other_ns : deadline_ns;
-}
-
-/* For epoll: in ms, rounded up; -1: for ever. */
-static int time_left(struct vlv_plane *plane) {
-  uint64_t next_ns = plane->listen_again_ns > 0 ? plane->listen_again_ns : UINT64_MAX;
-  if (plane->tick_ns < next_ns) next_ns = plane->tick_ns;
-  next_ns = earlier(next_ns, &plane->idle, IDLE_TIMEOUT_NS);
-  next_ns = earlier(next_ns, &plane->pool, plane->keepalive_ns);
-  next_ns = earlier(next_ns, &plane->connecting, plane->connect_timeout_ns);
-  next_ns = earlier(next_ns, &plane->ending, LINGER_NS);
-  if (next_ns == UINT64_MAX) return -1;
-  return next_ns <= plane->now_ns ? 0 : (int)((next_ns - plane->now_ns + NS_PER_MS - 1) / NS_PER_MS);
 }
 
 /* ---- what others ask of the thread ---- */
@@ -208,7 +143,7 @@ static void handle(struct vlv_plane *plane, struct epoll_event *events, int coun
 
 static void free_dead(struct vlv_plane *plane) {
   struct endpoint *endpoint;
-  while ((endpoint = oldest(&plane->dying)) != NULL) {
+  while ((endpoint = timer_oldest(&plane->dying)) != NULL) {
     list_remove(&endpoint->timer);
     free(endpoint);
   }
@@ -221,8 +156,8 @@ static void close_everything(struct vlv_plane *plane) {
     bool busy = client->state == CLIENT_BUSY || client->state == CLIENT_TUNNEL;
     client_close(client, VLV_REFUSED, busy);
   }
-  while (!list_empty(&plane->pool)) close_endpoint(oldest(&plane->pool));
-  while (!list_empty(&plane->ending)) close_endpoint(oldest(&plane->ending));
+  while (!list_empty(&plane->pool)) close_endpoint(timer_oldest(&plane->pool));
+  while (!list_empty(&plane->ending)) close_endpoint(timer_oldest(&plane->ending));
   free_dead(plane);
 }
 

@@ -107,8 +107,17 @@ struct vlv_plane {
   char output[ENGINE_HEAD_MAX + WRITER_EXTRA];
 };
 
-/* ---- plane.c ---- */
+/* ---- timers.c ---- */
 void timer_start(struct vlv_plane *plane, struct link *list, struct endpoint *endpoint);
+/* NULL: the list is empty. */
+struct endpoint *timer_oldest(struct link *list);
+/* Does what is due. */
+void keep_time(struct vlv_plane *plane);
+/* For epoll: in ms, rounded up; -1: for ever. */
+int time_left(struct vlv_plane *plane);
+void close_endpoint(struct endpoint *endpoint);
+
+/* ---- plane.c ---- */
 /* Closed: freed once the present events are done. */
 void bury(struct vlv_plane *plane, struct endpoint *endpoint);
 void exchange_counted(struct vlv_plane *plane, int change);
@@ -125,6 +134,16 @@ void client_refuse(struct client *client, enum refusal refusal);
 void client_end(struct client *client);
 /* Closes now. `outcome`: of what runs. `reset`: where a plain end would look complete. */
 void client_close(struct client *client, enum vlv_outcome outcome, bool reset);
+
+/* ---- arrival.c: requests as they arrive ---- */
+/* Input of a client that waits for a request. */
+void arrival_take(struct client *client, const char *data, size_t len);
+/* Input that nobody can take yet. */
+void arrival_hold(struct client *client, const char *data, size_t len);
+/* The next request arrives while this one runs: the gate hears of it now. */
+void arrival_note_next(struct client *client);
+/* With the next request, but not before the answers to the last ones have been taken: they would pile up. */
+void arrival_go_on(struct client *client);
 
 /* ---- engine.c: a connection to the engine ---- */
 /* An idle connection or a new one, joined to `client`; NULL: none could be made (client->connect_error). */
