@@ -1,8 +1,10 @@
 """Owns the proxies that are compared: which are on this machine, and how each is started before a backend."""
 
+import asyncio
 import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,19 +88,29 @@ class Peer:
         return sum(task_cpu_ns(pid) for pid in session_members(self.child.process.pid))
 
 
-async def start(name: str, backend: int, processes: Processes, cpus: frozenset[int]) -> Peer:
-    """Raises BenchError."""
-    scratch = processes.scratch / name
-    scratch.mkdir()
+async def start(
+    name: str, backend: int, processes: Processes, cpus: frozenset[int], *, probe: bool = True
+) -> Peer:
+    """`probe` asks the backend through it; else that it listens is enough. Raises BenchError."""
+    scratch = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=processes.scratch))
     site = Site(free_port(), backend, scratch)
     child = processes.start(name, COMMANDS[name](site), cpus)
-    await ready(child, lambda: answers(site.port))
+    await ready(child, lambda: answers(site.port) if probe else listens(site.port))
     return Peer(name, site.port, child, site.admin if name.startswith("valve") else None)
 
 
 async def answers(port: int) -> bool:
     """Raises BenchError when nobody listens."""
     return await healthy(Target(port=port))
+
+
+async def listens(port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return False
+    writer.close()
+    return True
 
 
 def session_members(leader: int) -> list[int]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from valve_loadgen import machine, peers
+from valve_loadgen import cancel, machine, peers
 from valve_loadgen.client import Client
 from valve_loadgen.cpus import Placement, available, place
 from valve_loadgen.errors import BenchError
@@ -28,6 +28,7 @@ STREAMS = 128
 GATE_RPS = 14.0  # slower than the cool-down: every arrival closes the gate
 PROMPT_BYTES = 1_000_000
 ADMIN_PERIOD_S = 0.1
+CANCELS = 30  # of each case
 Figures = dict[str, float]
 
 
@@ -206,14 +207,29 @@ async def start_backend(processes: Processes, cpus: frozenset[int]) -> Peer:
     return Peer("direct", port, child)
 
 
+async def measure_cancels(plan: ProxyPlan, processes: Processes, cpus: frozenset[int]) -> dict[str, Any]:
+    """{peer: {case: us or None}}, each peer before an engine of this process."""
+    results = {}
+    with cancel.engine() as listener:
+        for name in plan.peers:
+            peer = await peers.start(name, listener.getsockname()[1], processes, cpus, probe=False)
+            results[name] = await asyncio.to_thread(cancel.measure, peer.port, listener, CANCELS)
+            processes.stop(peer.child)
+    return results
+
+
 async def proxy(plan: ProxyPlan, screen: Screen) -> dict[str, Any]:
     """Sets everything up, measures, cleans up. Raises BenchError."""
     placement: Placement = place(available())
     with Processes() as processes:
+        cancels = await measure_cancels(plan, processes, placement.others)
         backend = await start_backend(processes, placement.engines)
         starts: list[Awaitable[Peer]] = [
             peers.start(name, backend.port, processes, placement.others) for name in plan.peers
         ]
         running = [backend, *[await start for start in starts]]
         rounds = await run_rounds(Bench(plan, Tools(placement.engines), screen), running)
-    return {**report(rounds), "placement": str(placement)}
+    result = report(rounds)
+    for name, cases in cancels.items():
+        result["peers"][name]["cancel_us"] = cases
+    return {**result, "placement": str(placement)}

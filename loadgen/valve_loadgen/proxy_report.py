@@ -21,6 +21,9 @@ COLUMNS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("1 MB prompt over direct", "x", ("prompt_1mb_over_direct",)),
     ("client send to gate, p50", "us", ("send_to_gate_us", "p50")),
     ("client send to gate, p99", "us", ("send_to_gate_us", "p99")),
+    ("cancel while streaming", "us", ("cancel_us", "streaming")),
+    ("cancel before the first byte", "us", ("cancel_us", "before_first_byte")),
+    ("cancel of a silent stream", "us", ("cancel_us", "silent_stream")),
     ("request beside a busy admin side, p99", "us", ("beside_admin_us", "p99")),
 )
 

@@ -21,13 +21,13 @@ static void show_state(struct vlv_intake *intake) {
 
 /* ---- actions ---- */
 
-static void close_gate(struct vlv_intake *intake, struct flight *flight) {
-  uint64_t now_ns = vlv_now_ns();
-  if (intake->holder != NULL) intake->generation = vlv_gate_close(intake->holder);
-  set_to(&intake->stats.closed_at_ns, now_ns);
+/* gate_signal() has stored the claim already. */
+static void note_close(struct vlv_intake *intake, struct flight *flight) {
+  set_to(&intake->stats.closed_at_ns, intake->signalled_ns);
   count_up(&intake->stats.closes, 1);
   flight->closed_gate = true;
-  struct entry entry = {.t_ns = now_ns, .kind = VLV_EVENT_CLOSE, .generation = intake->generation};
+  struct entry entry = {
+      .t_ns = intake->signalled_ns, .kind = VLV_EVENT_CLOSE, .generation = intake->generation};
   log_text(&intake->log, entry, flight->readable_ns, flight->texts, flight->request_id_len);
 }
 
@@ -76,7 +76,7 @@ static void perform(struct vlv_intake *intake, struct step step) {
 
 static void hold(struct vlv_intake *intake, struct step step, struct flight *flight) {
   if (step.action == ACTION_CLOSE)
-    close_gate(intake, flight);
+    note_close(intake, flight);
   else
     cancel_timer(intake);
   intake->asked_since_ns = 0;
@@ -122,15 +122,27 @@ static void keep_lease(struct vlv_intake *intake) {
 
 /* ---- what comes in ---- */
 
+/* If we stood still, the lapse comes first, so that this arrival closes again. */
+void gate_signal(struct vlv_intake *intake) {
+  intake->signalled_ns = vlv_now_ns();
+  if (intake->signalled_ns > intake->renewed_ns + VLV_LEASE_NS) renew(intake);
+  if (intake->controller.state == STATE_OPEN && intake->holder != NULL)
+    intake->generation = vlv_gate_close(intake->holder);
+}
+
+void gate_withdraw(struct vlv_intake *intake) {
+  if (intake->controller.state == STATE_OPEN && intake->holder != NULL)
+    intake->generation = vlv_gate_open(intake->holder);
+}
+
 void gate_arrived(struct vlv_intake *intake, struct flight *flight) {
-  /* If we stood still, the lapse comes first, so that this arrival closes again. */
-  if (flight->arrival_ns > intake->renewed_ns + VLV_LEASE_NS) renew(intake);
   flight->closes_before = value_of(&intake->stats.closes);
   hold(intake, controller_arrived(&intake->controller, &flight->hold), flight);
 }
 
 void gate_progressed(struct vlv_intake *intake, struct flight *flight) {
   if (flight->hold.holding != HOLD_DORMANT) return;
+  gate_signal(intake);
   hold(intake, controller_progressed(&intake->controller, &flight->hold), flight);
 }
 

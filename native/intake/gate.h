@@ -23,7 +23,7 @@ struct vlv_intake {
   struct cooldown cooldown;
   struct vlv_holder *holder; /* NULL: nothing is really closed */
   uint32_t generation;
-  uint64_t renewed_ns, asked_since_ns;
+  uint64_t renewed_ns, signalled_ns, asked_since_ns;
   uint64_t timer_ns, timer_epoch; /* UINT64_MAX: none */
   uint64_t numbers;               /* of requests without an id */
   struct routes routes;
@@ -43,7 +43,10 @@ static inline uint64_t value_of(const VLV_ATOMIC(uint64_t) * word) {
   return atomic_load_explicit(word, memory_order_relaxed);
 }
 
-/* Closes the gate if it is open; stamps the flight. */
+/* The first thing on an arrival: the claim is stored and the agents woken, if the gate is open.
+ * gate_arrived() or gate_withdraw() must follow. */
+void gate_signal(struct vlv_intake *intake);
+void gate_withdraw(struct vlv_intake *intake);
 void gate_arrived(struct vlv_intake *intake, struct flight *flight);
 /* A released request (an idle WebSocket, say) moves again: it is held as if it had just arrived. */
 void gate_progressed(struct vlv_intake *intake, struct flight *flight);

@@ -36,17 +36,26 @@ static void note_latency(struct vlv_intake *intake, const struct flight *flight)
   count_up(&intake->stats.arrivals_sum_ns, latency_ns);
 }
 
+static void *pass_through(struct vlv_intake *intake) {
+  count_up(&intake->stats.passed_through, 1);
+  return NULL;
+}
+
 static void *arrive(void *context, const struct vlv_request *request) {
   struct vlv_intake *intake = context;
-  struct flight *flight = routes_ask(&intake->routes, request) ? new_flight(request) : NULL;
+  if (!routes_ask(&intake->routes, request)) return pass_through(intake);
+  uint64_t arrival_ns = vlv_now_ns();
+  if (intake->options.gated) gate_signal(intake);
+  uint64_t gate_ns = vlv_now_ns();
+  struct flight *flight = new_flight(request);
   if (flight == NULL) {
-    count_up(&intake->stats.passed_through, 1);
-    return NULL;
+    gate_withdraw(intake);
+    return pass_through(intake);
   }
-  flight->arrival_ns = vlv_now_ns();
+  flight->arrival_ns = arrival_ns;
+  flight->gate_ns = flight->progress_ns = gate_ns;
   write_texts(intake, flight, request);
   if (intake->options.gated) gate_arrived(intake, flight);
-  flight->gate_ns = flight->progress_ns = vlv_now_ns();
   count_up(&intake->stats.in_flight, 1);
   if (!flight->upgrade) prefill_began(&intake->cooldown);
   if (intake->options.measures_arrivals) note_latency(intake, flight);

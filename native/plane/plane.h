@@ -15,7 +15,7 @@
 #include "valve/plane.h"
 #include "writer.h"
 
-#define INPUT_SIZE 65536
+#define INPUT_SIZE 262144
 #define HELD_MAX 65536                 /* bytes of a next request that we keep before we stop reading */
 #define IDLE_TIMEOUT_NS 75000000000ull /* of a client, from its last response: bounds slow heads too */
 #define LINGER_NS 2000000000ull /* how long we read on after a last response, which a reset would destroy */
