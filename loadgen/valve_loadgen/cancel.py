@@ -59,11 +59,17 @@ def sees_end(connection: socket.socket, *, streams: bool) -> bool:
     return False
 
 
+def median_us(port: int, listener: socket.socket, case: str, samples: int) -> float | None:
+    """None if a hang-up did not arrive."""
+    found: list[float] = []
+    for _ in range(samples):
+        took_us = cancel_us(port, listener, case)
+        if took_us is None:
+            return None
+        found.append(took_us)
+    return median(found)
+
+
 def measure(port: int, listener: socket.socket, samples: int) -> dict[str, float | None]:
-    """The median of each case in us; None if any hang-up did not arrive."""
-    result: dict[str, float | None] = {}
-    for case in CASES:
-        found = [cancel_us(port, listener, case) for _ in range(samples)]
-        reached = [value for value in found if value is not None]
-        result[case] = median(reached) if len(reached) == samples else None
-    return result
+    """The median of each case in us."""
+    return {case: median_us(port, listener, case, samples) for case in CASES}
