@@ -66,7 +66,7 @@ def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--device", action="append", help="what it computes on: cpu, a GPU's index or UUID; repeatable"
     )
     parser.add_argument("--workers", help="processes that share the port (1)")
-    parser.add_argument("--data-plane", choices=DATA_PLANES, help="what carries requests (aiohttp)")
+    parser.add_argument("--data-plane", choices=DATA_PLANES, help="what carries requests (native)")
     parser.add_argument(
         "--measure-arrivals",
         action="store_true",

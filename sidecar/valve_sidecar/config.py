@@ -36,7 +36,7 @@ class ServeConfig:
     engine: str = "auto"
     device: tuple[str, ...] = ()  # empty: every GPU that is visible, else the CPU
     workers: int = 1
-    data_plane: str = "aiohttp"
+    data_plane: str = "native"
     measure_arrivals: bool = False  # a histogram from the bytes of a head to the gate signalled
     cooldown_ms: float | None = None  # None: twice the largest recent decode gap
     grace_s: float = 300.0  # on SIGTERM: how long running exchanges may take
@@ -46,7 +46,7 @@ class ServeConfig:
 KEYS = tuple(field.name for field in fields(ServeConfig))
 ENGINES = ("auto", *sorted(ADAPTERS))
 POLICIES = ("drain",)
-DATA_PLANES = ("aiohttp", "native")
+DATA_PLANES = ("native", "aiohttp")
 
 
 def load_config(

@@ -43,6 +43,8 @@ class Surroundings:
 class Front(Protocol):
     """`start`, then `drain`, then `stop`; the rest in between."""
 
+    name: str  # of the data plane
+
     async def start(self, *, reuse_port: bool) -> None:
         """Raises ListenError."""
         ...
@@ -82,6 +84,8 @@ class Front(Protocol):
 
 class AiohttpFront:
     """Implements Front; all of it on the event loop."""
+
+    name = "aiohttp"
 
     def __init__(self, given: Surroundings, adapter: Adapter) -> None:
         config = given.config

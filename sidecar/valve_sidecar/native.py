@@ -23,8 +23,10 @@ from ctypes import (
 )
 from enum import IntEnum
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
+from valve_runtime.errors import SegmentError
 from valve_runtime.native import find_library
 
 from .flight import Outcome
@@ -181,10 +183,9 @@ class Event(Structure):
 class Library:
     """libvalve.so with the data plane's functions bound."""
 
-    def __init__(self) -> None:
-        """Raises SegmentError if there is no library."""
-        path = str(find_library())
-        quick, waiting = ctypes.PyDLL(path), ctypes.CDLL(path)
+    def __init__(self, path: Path) -> None:
+        """Raises OSError if it cannot be loaded, AttributeError if it is of another version."""
+        quick, waiting = ctypes.PyDLL(str(path)), ctypes.CDLL(str(path))
         self.error_name = _bind(quick.vlv_error_name, c_char_p, c_int)
         self.plane_create = _bind(quick.vlv_plane_create, c_void_p, POINTER(PlaneOptions))
         self.plane_set_engine = _bind(
@@ -227,7 +228,12 @@ def _bind(function: Any, result: Any, *arguments: Any) -> Any:
 
 @lru_cache(maxsize=1)
 def library() -> Library:
-    return Library()
+    """The library, loaded once. Raises SegmentError with the mend."""
+    path = find_library()
+    try:
+        return Library(path)
+    except (OSError, AttributeError) as error:
+        raise SegmentError(f"cannot use {path}: {error}; run `make native`") from error
 
 
 def error_kinds() -> tuple[str, ...]:

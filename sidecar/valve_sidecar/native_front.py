@@ -26,7 +26,9 @@ TAKE_AGAIN_ROUNDS = 10  # looks: without a seat, how often to try for one
 
 
 class NativeFront:
-    """Implements Front."""
+    """Implements Front. Raises SegmentError without the library."""
+
+    name = "native"
 
     def __init__(self, given: Surroundings, adapter: Adapter) -> None:
         self._given, self._mode = given, given.config.mode

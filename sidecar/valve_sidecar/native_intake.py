@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -47,11 +48,12 @@ class NativeIntake:
         self.handle: int = self._library.intake_create(ctypes.byref(options))
         if not self.handle:
             raise MemoryError
+        weakref.finalize(self, self._library.intake_destroy, self.handle)
         self.calls: native.Calls = self._library.intake_calls().contents
         self.stats: native.IntakeStats = self._library.intake_stats(self.handle).contents
 
     def close(self) -> None:
-        self._library.intake_destroy(self.handle)
+        """Nothing more is told; what was told can still be read."""
         os.close(self.notice_fd)
 
     def _is_inference(self, method: int, method_len: int, path: int, path_len: int, upgrade: bool) -> bool:

@@ -8,7 +8,6 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Callable
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -18,7 +17,7 @@ import httpx
 
 from valve_adapters.adapter import Adapter, Load
 from valve_adapters.registry import by_name, detect
-from valve_runtime.errors import ValveRuntimeError
+from valve_runtime.errors import SegmentError, ValveRuntimeError
 from valve_runtime.node import Node, Side
 
 from .address import Address
@@ -34,7 +33,6 @@ log = logging.getLogger(__name__)
 ENGINE_TIMEOUT_S = 2.0  # for our own questions to the engine, never for requests
 COLLECT_S = 0.25  # how often tenants' acknowledgements are read
 DETECT_AGAIN_S = 5.0  # --engine auto while the engine is not up yet
-FRONTS: dict[str, Callable[[Surroundings, Adapter], Front]] = {"aiohttp": AiohttpFront, "native": NativeFront}
 
 
 class Worker:
@@ -48,8 +46,8 @@ class Worker:
         self._seat = HolderSeat(runtime_dir, f"{config.upstream}#{number}", devices)
         self._client = self.upstream.client(ENGINE_TIMEOUT_S)
         self._adapter: Adapter = by_name("openai")
-        self._surroundings = Surroundings(config, self.upstream, self._seat, number, self._ask_engine)
-        self._front = FRONTS[config.data_plane](self._surroundings, self._adapter)
+        given = Surroundings(config, self.upstream, self._seat, number, self._ask_engine)
+        self._front = make_front(given, self._adapter)
         self._tasks: list[asyncio.Task[None]] = []
         self._listening = False
         self._observer: Node | None = None
@@ -145,7 +143,7 @@ class Worker:
             "mode": self.config.mode,
             "policy": self.config.policy,
             "engine": self._adapter.name,
-            "data_plane": self.config.data_plane,
+            "data_plane": self._front.name,
             "upstream": str(self.upstream),
             "listen": self.listening_on,
             "listening": self._listening,
@@ -178,6 +176,16 @@ class Worker:
         while True:
             await asyncio.sleep(COLLECT_S)
             self._collect()
+
+
+def make_front(given: Surroundings, adapter: Adapter) -> Front:
+    """Without the library the data plane on aiohttp serves, ungated: online traffic goes on."""
+    if given.config.data_plane == "native":
+        try:
+            return NativeFront(given, adapter)
+        except SegmentError as error:
+            log.error("no native data plane, using aiohttp: %s", error)
+    return AiohttpFront(given, adapter)
 
 
 @cache
