@@ -193,6 +193,10 @@ void arrival_take(struct client *client, const char *data, size_t len) {
 
 /* With the next request, but not before the answers to the last ones have been taken: they would pile up. */
 void arrival_go_on(struct client *client) {
-  endpoint_pause(&client->end, client->end.out.len > 0);
-  if (!client->running && client->held.len > 0 && !client->end.paused) run_held(client);
+  bool full = client->end.out.len > 0;
+  endpoint_pause(&client->end, full);
+  list_remove(&client->end.timer);
+  if (full) return;
+  timer_start(client->plane, &client->plane->idle, &client->end);
+  if (!client->running && client->held.len > 0) run_held(client);
 }

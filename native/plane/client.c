@@ -87,7 +87,6 @@ void client_done(struct client *client, bool keep) {
   if (client->end.broken) return client_close(client, VLV_CLIENT_GONE, false);
   if (!keep) return client_end(client);
   client->state = CLIENT_WAITING;
-  timer_start(client->plane, &client->plane->idle, &client->end);
   arrival_go_on(client);
 }
 
@@ -133,8 +132,15 @@ static void hung_up(struct client *client) {
   endpoint_watch(&client->end);
 }
 
+/* What a tunnel's client sent before it went still goes out. */
+static void failed(struct client *client) {
+  if (client->state != CLIENT_TUNNEL) return client_close(client, VLV_CLIENT_GONE, false);
+  if (client->end.paused) return endpoint_silence(&client->end);
+  read_input(client);
+}
+
 void client_event(struct client *client, uint32_t events) {
-  if (events & (EPOLLERR | EPOLLHUP)) return client_close(client, VLV_CLIENT_GONE, false);
+  if (events & (EPOLLERR | EPOLLHUP)) return failed(client);
   if (events & EPOLLOUT) send_output(client);
   if (!client->end.closed && events & EPOLLRDHUP) return hung_up(client);
   if (!client->end.closed && events & EPOLLIN && !client->end.paused) read_input(client);
