@@ -10,4 +10,4 @@ cp "$1/native/libvalve.so" "$place/valve_runtime"
 export PYTHONPATH="$PWD/$place:sidecar:adapters:loadgen"
 export ASAN_OPTIONS=detect_leaks=0 # the interpreter's own
 LD_PRELOAD="$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=libubsan.so)" \
-  .venv/bin/python -m pytest tests/conformance -k native -p no:cacheprovider
+  .venv/bin/python -m pytest tests/conformance -q -k native -p no:cacheprovider
