@@ -8,6 +8,7 @@
 #include "writer.h"
 
 #define ACCEPTS_AT_ONCE 64
+#define FIRST_READ 32768 /* of a request: the gate does not wait for a long prompt to be copied */
 
 /* ---- coming and going ---- */
 
@@ -102,7 +103,8 @@ static void take_while_busy(struct client *client, const char *data, size_t len)
 
 static void read_input(struct client *client) {
   char *data = client->plane->input;
-  ssize_t got = recv(client->end.fd, data, INPUT_SIZE, 0);
+  size_t most = client->state == CLIENT_WAITING ? FIRST_READ : INPUT_SIZE;
+  ssize_t got = recv(client->end.fd, data, most, 0);
   if (got < 0 && (errno == EAGAIN || errno == EINTR)) return;
   if (got == 0 && client->state == CLIENT_TUNNEL) return tunnel_client_ended(client);
   if (got <= 0) return client_close(client, VLV_CLIENT_GONE, false);
