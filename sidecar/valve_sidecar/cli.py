@@ -24,7 +24,7 @@ from valve_runtime.recovery import recover
 from valve_runtime.run import RunOptions, run
 from valve_runtime.rundir import choose_runtime_dir
 
-from .config import ENGINES, POLICIES, Mode, load_config
+from .config import DATA_PLANES, ENGINES, POLICIES, Mode, load_config
 from .errors import SidecarError
 from .lifecycle import set_up_logging
 from .serve import serve
@@ -75,6 +75,13 @@ def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--device", action="append", help="what it computes on: cpu, a GPU's index or UUID; repeatable"
     )
     parser.add_argument("--workers", help="processes that share the port (1)")
+    parser.add_argument("--data-plane", choices=DATA_PLANES, help="what carries requests (native)")
+    parser.add_argument(
+        "--measure-arrivals",
+        action="store_true",
+        default=None,
+        help="a histogram of the time from a request's head to the gate signalled",
+    )
     parser.add_argument("--cooldown-ms", help="fixed cool-down; default: twice the largest recent decode gap")
     parser.add_argument("--grace-s", help="on SIGTERM, how long running exchanges may take (300)")
     _add_runtime_dir(parser)
@@ -138,6 +145,8 @@ def _serve(args: argparse.Namespace) -> int:
         "engine",
         "device",
         "workers",
+        "data_plane",
+        "measure_arrivals",
         "cooldown_ms",
         "grace_s",
     )
