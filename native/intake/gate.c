@@ -46,7 +46,8 @@ static void open_gate(struct vlv_intake *intake) {
 
 static void perform(struct vlv_intake *intake, struct step step);
 
-/* Somebody else asks, and answers with vlv_intake_answer(). One who cannot be told counts as an idle engine. */
+/* Somebody else asks, and answers with vlv_intake_answer(). One who cannot be told counts as an idle engine.
+ */
 static void ask(struct vlv_intake *intake, uint64_t epoch) {
   uint64_t one = 1;
   if (intake->asked_since_ns == 0) intake->asked_since_ns = vlv_now_ns();

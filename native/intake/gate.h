@@ -24,8 +24,8 @@ struct vlv_intake {
   uint32_t generation;
   uint64_t renewed_ns, signalled_ns, asked_since_ns;
   uint64_t guard_ns, ask_again_ns; /* the engine's: vlv_intake_set_engine() */
-  uint64_t timer_ns, timer_epoch; /* UINT64_MAX: none */
-  uint64_t numbers;               /* of requests without an id */
+  uint64_t timer_ns, timer_epoch;  /* UINT64_MAX: none */
+  uint64_t numbers;                /* of requests without an id */
   struct routes routes;
   struct log log;
 };

@@ -132,6 +132,7 @@ def test_an_engine_that_does_not_tell_runs_on_for_its_guard_time(driver: Driver)
     native.library().answer(driver.intake.handle, driver.intake.stats.question, native.Load.UNKNOWN)
     assert driver.gate == "asking"
     native.library().set_engine(driver.intake.handle, 0, 0)
+    driver.calls.tick(driver.intake.handle, time.monotonic_ns() + 8_000_000_000)
     native.library().answer(driver.intake.handle, driver.intake.stats.question, native.Load.UNKNOWN)
     assert driver.gate == "cooling"
 
