@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from valve_loadgen.errors import BenchError
 from valve_loadgen.plan.calibrate import Calibration
 from valve_loadgen.plan.measured import Measured, distance, predict
 
@@ -63,7 +64,9 @@ class Check:
 
 
 def check(calibration: Calibration, measured: Measured) -> Check:
-    """Predicts `measured`'s windows from `calibration` alone."""
+    """Predicts `measured`'s windows from `calibration` alone. Raises BenchError for a report that is too old."""
+    if measured.open_fraction is None:
+        raise BenchError("the report to check does not say how long the gate was open; run it again")
     cooldown_s = measured.cooldown_s or calibration.cooldown_s or calibration.engine.cooldown_s
     predicted = predict(calibration.engine, measured.requests, cooldown_s)
     windows = [

@@ -3,6 +3,9 @@
 import json
 from dataclasses import replace
 
+import pytest
+
+from valve_loadgen.errors import BenchError
 from valve_loadgen.plan import measured
 from valve_loadgen.plan.calibrate import calibrate
 from valve_loadgen.plan.check import check
@@ -27,3 +30,12 @@ def test_another_engine_is_not() -> None:
     found = check(slower, measured.read(json.dumps(report(2)), "b.json"))
     assert not found.within_goal
     assert found.harvest.predicted < found.harvest.measured
+
+
+def test_a_report_of_an_older_version_calibrates_but_cannot_be_checked() -> None:
+    old = {key: value for key, value in report(1).items() if key not in ("gate_open_fraction", "timelines")}
+    found = measured.read(json.dumps(old), "a.json")
+    calibration = calibrate(found, "a.json")
+    assert calibration.offline_speed == 1.0
+    with pytest.raises(BenchError, match="how long the gate was open"):
+        check(calibration, found)
