@@ -64,7 +64,7 @@ class Check:
 
 
 def check(calibration: Calibration, measured: Measured) -> Check:
-    """Predicts `measured`'s windows from `calibration` alone. Raises BenchError for a report that is too old."""
+    """Predicts `measured`'s windows from `calibration` alone. Raises BenchError if it tells too little."""
     if measured.open_fraction is None:
         raise BenchError("the report to check does not say how long the gate was open; run it again")
     cooldown_s = measured.cooldown_s or calibration.cooldown_s or calibration.engine.cooldown_s
