@@ -71,7 +71,7 @@ def check(calibration: Calibration, measured: Measured) -> Check:
     predicted = predict(calibration.engine, measured.requests, cooldown_s)
     windows = [
         predict(calibration.engine, measured.requests.of_deployment(number), cooldown_s).open_fraction
-        for number in range(len(measured.requests.deployments))
+        for number in range(len(measured.open_by_window))
     ]
     return Check(
         Compared(predicted.open_fraction * calibration.offline_speed, measured.harvest_fraction),

@@ -24,6 +24,11 @@ def test_another_seed_is_predicted_within_the_goal() -> None:
     assert "points apart (goal: 3)" in str(found)
 
 
+def test_without_timelines_the_whole_is_checked() -> None:
+    found = measured.read(json.dumps({**report(1), "timelines": []}), "a.json")
+    assert check(calibrate(found, "a.json"), found).windows == []
+
+
 def test_another_engine_is_not() -> None:
     calibration = calibrate(measured.read(json.dumps(report(1)), "a.json"), "a.json")
     slower = replace(calibration, engine=replace(calibration.engine, prefill_tokens_per_s=60.0))
