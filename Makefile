@@ -56,6 +56,7 @@ test-engines: engines
 
 # The C tests again under the address, undefined-behaviour and thread sanitizers.
 sanitize: sanitize-address+undefined sanitize-thread
+	deploy/sanitized_conformance.sh build/address+undefined
 
 comma := ,
 sanitize-%: $(STAMP)

@@ -49,6 +49,7 @@ class LlamaCppAdapter:
     owner = "llamacpp"
     health_path = "/health"
     keepalive_s = 5.0  # cpp-httplib's
+    reuses_after_stream = False  # it closes right then, without saying so
     # A request that is not streamed looks for its gone client after a second in which no other task answered.
     # Reading the load is such a task: asked more often, it would run to its last token for nobody.
     ask_again_s = 1.5

@@ -22,6 +22,7 @@ class OpenAIAdapter:
     owner = ""
     health_path = "/v1/models"  # not /health: SGLang's generates a token
     keepalive_s = 5.0  # vLLM, SGLang and TensorRT-LLM alike
+    reuses_after_stream = True
     ask_again_s = 0.1
     guard_s = 4.0  # SGLang's, the longest of those we know
     preset = Preset()

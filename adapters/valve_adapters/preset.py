@@ -6,6 +6,7 @@ raise it; where it cannot, the tenant may not stay stopped for that long (docs/a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -64,7 +65,7 @@ def prepare(preset: Preset, argv: Sequence[str], environment: Mapping[str, str])
         return Prepared([*argv], added, 0)
     own = environment.get(limit.variable) if limit.variable else _value(argv, limit.flag)
     if own is not None:
-        return Prepared([*argv], added, SAFE_SHARE * _seconds(own, limit.default_s))
+        return Prepared([*argv], added, _bound(own, limit))
     if limit.variable:
         return Prepared([*argv], added | {limit.variable: str(WEEK_S)}, 0)
     if limit.flag and _takes_flags(preset, argv):
@@ -94,9 +95,10 @@ def _value(argv: Sequence[str], flag: str) -> str | None:
     return found
 
 
-def _seconds(text: str, default_s: float) -> float:
-    """What the engine itself will refuse is as good as its default."""
+def _bound(own: str, limit: Limit) -> float:
+    """What keeps a tenant within the user's own limit; one that the engine refuses counts as its default."""
     try:
-        return float(text)
+        limit_s = float(own)
     except ValueError:
-        return default_s
+        limit_s = limit.default_s
+    return SAFE_SHARE * limit_s if 0 < limit_s < math.inf else 0

@@ -94,6 +94,7 @@ class SglangAdapter:
     owner = "sglang"  # entrypoints/openai/protocol.py:93
     health_path = "/ready"  # /health generates a token (entrypoints/http_server.py:714, 721)
     keepalive_s = 5.0  # environ.py:337
+    reuses_after_stream = True
     ask_again_s = 0.1
     guard_s = (
         4.0  # it looks for a gone client so often (environ.py:1679; a stream's: tokenizer_manager.py:2430)

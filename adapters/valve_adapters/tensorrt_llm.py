@@ -41,6 +41,7 @@ class TensorRTLLMAdapter:
     owner = "tensorrt_llm"  # serve/openai_protocol.py, ModelCard
     health_path = "/health"  # whether its processes live; /health_generate generates
     keepalive_s = 5.0  # TIMEOUT_KEEP_ALIVE
+    reuses_after_stream = True
     ask_again_s = 0.1
     guard_s = 1.5  # it looks for a gone client every second (await_disconnected), and ends the running step
     preset = PRESET

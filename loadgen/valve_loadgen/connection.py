@@ -11,7 +11,7 @@ import ssl
 import struct
 import time
 from collections.abc import Callable
-from typing import cast
+from typing import Any, cast
 
 from valve_loadgen.exchange import Exchange
 from valve_loadgen.reader import Reader
@@ -230,17 +230,25 @@ async def connect(target: Target, reader: Reader, on_end: OnEnd) -> Connection:
     """Opens a connection to `target`, to be read by `reader`. Raises OSError."""
     if target.tls:
         return await _connect_tls(target, on_end)
+    if target.path:
+        return PlainConnection(await _connected(socket.AF_UNIX, target.path), reader, on_end)
     loop = asyncio.get_running_loop()
-    family, place = socket.AF_UNIX, target.path or ""
-    if not target.path:
-        found = await loop.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
-        family, place = found[0][0], found[0][4][:2]  # type: ignore[assignment]
+    refused = OSError(f"{target.host} has no address")
+    for found in await loop.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM):
+        try:
+            return PlainConnection(await _connected(found[0], found[4][:2]), reader, on_end)
+        except OSError as error:
+            refused = error
+    raise refused
+
+
+async def _connected(family: int, place: Any) -> socket.socket:
     peer = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
     with contextlib.ExitStack() as undo:
         undo.callback(peer.close)
-        await loop.sock_connect(peer, place)
+        await asyncio.get_running_loop().sock_connect(peer, place)
         undo.pop_all()
-    return PlainConnection(peer, reader, on_end)
+    return peer
 
 
 async def _connect_tls(target: Target, on_end: OnEnd) -> Connection:

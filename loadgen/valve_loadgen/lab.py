@@ -25,7 +25,7 @@ from valve_loadgen.target import Target
 SERVING = re.compile(r"valve: serving on (\S+)")
 PAGE = 5000
 IDLE_TIMEOUT_S = 30.0
-ENGINE_START_S = 180.0
+ENGINE_START_S = 300.0  # vLLM and SGLang take half a minute on a core of their own
 
 
 def free_port() -> int:
@@ -55,16 +55,14 @@ class Lab:
         await ready(child, lambda: healthy(target, kind.ready_path), ENGINE_START_S)
         return target
 
-    async def start_together(
-        self, names: Sequence[str], prefixes: Sequence[Sequence[str]], engine: str
-    ) -> list[Target]:
-        """Engines that share one session, each command after its prefix; the first name is the log's."""
-        kind, targets = ENGINES[engine], [Target(port=free_port()) for _ in names]
-        command = [sys.executable, "-m", "valve_loadgen.session", str(self.processes.logs / names[0])]
-        for target, prefix in zip(targets, prefixes, strict=True):
+    async def start_together(self, name: str, members: Sequence[tuple[str, Sequence[str]]]) -> list[Target]:
+        """Engines that share one session; of each its kind and its command's prefix. Raises BenchError."""
+        kinds, targets = [ENGINES[kind] for kind, _ in members], [Target(port=free_port()) for _ in members]
+        command = [sys.executable, "-m", "valve_loadgen.session", str(self.processes.logs / name)]
+        for kind, target, (_, prefix) in zip(kinds, targets, members, strict=True):
             command += [SEPARATOR, *prefix, *kind.start(target.port, 1, cores(self.placement.engines))]
-        child = self._start("-".join(names), command, None)
-        for target in targets:
+        child = self._start(name, command, None)
+        for kind, target in zip(kinds, targets, strict=True):
             await ready(child, partial(healthy, target, kind.ready_path), ENGINE_START_S)
         return targets
 

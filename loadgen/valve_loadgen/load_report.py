@@ -11,21 +11,6 @@ from valve_loadgen.slo import Slo
 from valve_loadgen.validity import DELIVERED, LAG_MS, LAG_SHARE, check_reasons
 
 ERRORS_SHOWN = 10
-COLUMNS = (
-    "request_id",
-    "sched_ns",
-    "send_ns",
-    "head_ns",
-    "first_token_ns",
-    "last_token_ns",
-    "done_ns",
-    "status",
-    "prompt_tokens",
-    "tokens",
-    "chunks",
-    "cancelled",
-    "error",
-)
 
 
 @dataclass(frozen=True)
@@ -109,23 +94,3 @@ def _reasons(figures: dict[str, Any], counted: Sequence[Exchange]) -> Iterator[s
     if figures["self_check"]:
         sizes = figures["ttft_ms"]["p50"], figures["tpot_ms"]["p50"]
         yield from (f"self-check: {reason}" for reason in check_reasons(figures["self_check"], *sizes))
-
-
-def row(exchange: Exchange) -> list[Any]:
-    """One line of requests.csv, in order of COLUMNS."""
-    tokens = exchange.token_ns
-    return [
-        exchange.request_id,
-        exchange.sched_ns,
-        exchange.send_ns,
-        exchange.head_ns,
-        tokens[0] if tokens else "",
-        tokens[-1] if tokens else "",
-        exchange.done_ns,
-        exchange.status,
-        exchange.prompt_tokens,
-        exchange.tokens,
-        len(tokens),
-        int(exchange.cancelled),
-        exchange.error or "",
-    ]

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import csv
 import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from valve_loadgen import load_report, machine
+from valve_loadgen import load_report, machine, requests_csv
 from valve_loadgen.arrivals import Planned
 from valve_loadgen.client import Client
 from valve_loadgen.exchange import Exchange
@@ -56,7 +55,7 @@ async def load_run(run: LoadRun, out: Path, screen: Screen) -> dict[str, Any]:
     begin_ns = sent.start_ns + round(run.warmup_s * 1e9)
     end_ns = sent.start_ns + round((run.workload.duration_s - run.tail_s) * 1e9)
     figures = load_report.report(Measured(sent.exchanges, begin_ns, end_ns), run.slo, checked)
-    report = {**figures, **told, **_circumstances(run)}
+    report = {**figures, **told, **_circumstances(run), "realtime": sent.ahead}
     write(report, sent.exchanges, out)
     return report
 
@@ -124,7 +123,4 @@ def write(report: dict[str, Any], exchanges: Sequence[Exchange], out: Path) -> N
     out.mkdir(parents=True, exist_ok=True)
     (out / "report.json").write_bytes(orjson.dumps(report, option=orjson.OPT_INDENT_2))
     (out / "report.html").write_text(html(report, exchanges), "utf-8")
-    with (out / "requests.csv").open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(load_report.COLUMNS)
-        writer.writerows(map(load_report.row, exchanges))
+    requests_csv.write(out / "requests.csv", exchanges)

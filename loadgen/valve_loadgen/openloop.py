@@ -74,6 +74,7 @@ class OpenLoop:
                 self.cpu_s = time.process_time() - before_s
         finally:
             self._timer.close()
+            self._client.reader.busy_at_ns = NEVER_NS
             self._give_up()
         return self.exchanges
 

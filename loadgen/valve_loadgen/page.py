@@ -28,7 +28,7 @@ section { background: var(--card); border: 1px solid var(--line); border-radius:
 .tile b { display: block; font-size: 30px; line-height: 1.15; font-weight: 650; }
 .tile span { color: var(--soft); font-size: 13px; }
 .advice { border-left: 4px solid var(--c0); }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; width: 100%; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; width: 100%; margin-bottom: 10px; }
 th, td { padding: 6px 12px 6px 0; text-align: right; vertical-align: top;
   border-bottom: 1px solid var(--line); }
 th { font-weight: 600; color: var(--soft); font-size: 13px; }

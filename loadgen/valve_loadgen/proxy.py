@@ -1,117 +1,235 @@
-"""Owns `valve bench proxy`: what the sidecar adds to a request that is not streamed, at a fixed rate."""
+"""Owns `valve bench proxy`: the sidecar against other proxies on one core each, before the same backend."""
 
 import asyncio
-import contextlib
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from statistics import median
 from typing import Any
 
-from valve_loadgen import machine, stats
-from valve_loadgen.alarm import Alarm
-from valve_loadgen.arrivals import jittered
-from valve_loadgen.client import Client
-from valve_loadgen.errors import BenchError
-from valve_loadgen.exchange import Exchange
-from valve_loadgen.lab import Lab, opened_lab
-from valve_loadgen.screen import Screen
+import orjson
 
-GOAL_MS = 1.0
+from valve_loadgen import cancel, machine, peers
+from valve_loadgen.client import Client
+from valve_loadgen.cpus import Placement, available, place
+from valve_loadgen.errors import BenchError
+from valve_loadgen.http_tools import Tools, program
+from valve_loadgen.lab import free_port
+from valve_loadgen.peers import Peer
+from valve_loadgen.processes import Processes, ready
+from valve_loadgen.screen import Screen
+from valve_loadgen.stats import percentile
+from valve_loadgen.target import Target
+
 PATH = "/v1/completions"
 BODY = {"model": "default", "prompt": "constant", "max_tokens": 1, "stream": False}
-Block = tuple[list[float], list[float]]
+GAP_US = 5_000  # between the chunks of a stream
+STREAMS = 128
+GATE_RPS = 14.0  # slower than the cool-down: every arrival closes the gate
+PROMPT_BYTES = 1_000_000
+ADMIN_PERIOD_S = 0.1
+CANCELS = 30  # of each case
+Figures = dict[str, float]
 
 
 @dataclass(frozen=True)
 class ProxyPlan:
-    """`blocks` pairs of a direct and a proxied block of `block_s` seconds each."""
+    """`rounds` of every measurement on every peer; durations in seconds."""
 
-    rps: float = 50.0
-    blocks: int = 12
-    block_s: float = 2.0
-
-
-async def measure_proxy(plan: ProxyPlan, lab: Lab, screen: Screen) -> dict[str, Any]:
-    """Runs the blocks and returns the report."""
-    backend = await lab.start_backend("backend", lab.placement.engines)
-    proxy = await lab.start_sidecar(backend, "--engine", "openai", "--device", "cpu")
-    direct, proxied = Client(backend), Client(proxy)
-    try:
-        for client in (direct, proxied):
-            await _block(client, plan, seed=0)  # warm-up, not counted
-        blocks = []
-        for index in range(plan.blocks):
-            screen.stage(f"block {index + 1} of {plan.blocks}")
-            blocks.append(await _pair(direct, proxied, plan, index))
-            screen.advance()
-    finally:
-        direct.close()
-        proxied.close()
-    return report(plan, blocks)
+    rounds: int
+    rps: float
+    saturate_s: float
+    latency_s: float
+    peers: tuple[str, ...]
 
 
-async def _pair(direct: Client, proxied: Client, plan: ProxyPlan, index: int) -> Block:
-    """The same schedule for both; which goes first alternates."""
-    if index % 2:
-        treated = await _block(proxied, plan, seed=index + 1)
-        return await _block(direct, plan, seed=index + 1), treated
-    control = await _block(direct, plan, seed=index + 1)
-    return control, await _block(proxied, plan, seed=index + 1)
+@dataclass(frozen=True)
+class Bench:
+    plan: ProxyPlan
+    tools: Tools
+    screen: Screen
+
+    async def measure(self, peer: Peer, number: int) -> Figures:
+        """Every figure of one peer in one round, raw: nothing is subtracted yet."""
+        figures = await self._saturation(peer)
+        figures |= quantiles("latency_us", await self._latencies(peer, number))
+        figures |= await self._one_stream(peer)
+        figures |= await self._many_streams(peer)
+        figures |= await self._long_prompt(peer, number)
+        if peer.admin is not None:
+            figures |= await self._gate(peer, number)
+            figures |= await self._beside_admin(peer, number)
+        return figures
+
+    async def _saturation(self, peer: Peer) -> Figures:
+        before_ns = peer.cpu_ns()
+        requests, seconds = await self.tools.saturate(peer.port, self.plan.saturate_s)
+        cpu_us = (peer.cpu_ns() - before_ns) / 1e3
+        return {"rps": requests / seconds, "cpu_us_per_request": cpu_us / requests}
+
+    async def _latencies(self, peer: Peer, number: int) -> list[float]:
+        samples = await self.tools.latency(peer.port, self.plan.rps, self.plan.latency_s, 64, number)
+        return [took / 1e3 for _, took in samples]
+
+    async def _one_stream(self, peer: Peer) -> Figures:
+        return quantiles("ttft_1_us", (await self.tools.streams(peer.port, 1, 4, GAP_US, 60)).ttft_us)
+
+    async def _many_streams(self, peer: Peer) -> Figures:
+        before_ns = peer.cpu_ns()
+        seen = await self.tools.streams(peer.port, STREAMS, 60, GAP_US, 4)
+        cpu_us = (peer.cpu_ns() - before_ns) / 1e3
+        return quantiles("ttft_128_us", seen.ttft_us) | {"cpu_us_per_chunk": cpu_us / seen.events}
+
+    async def _long_prompt(self, peer: Peer, number: int) -> Figures:
+        samples = await self.tools.latency(peer.port, 20, 1.0, PROMPT_BYTES, number)
+        return {"prompt_us": median(took for _, took in samples) / 1e3}
+
+    async def _gate(self, peer: Peer, number: int) -> Figures:
+        """From the client's send to the gate signalled, for arrivals that close it."""
+        client = admin_client(peer)
+        try:
+            since = (await read_events(client, 0))[1]
+            samples = await self.tools.latency(peer.port, GATE_RPS, self.plan.latency_s, 64, number)
+            sent_ns = {f"c-{index}": sent for index, (sent, _) in enumerate(samples)}
+            events, _ = await read_events(client, since)
+        finally:
+            client.close()
+        closing = [event for event in events if event["kind"] == "request" and event["closed_gate"]]
+        return quantiles("gate_us", [(e["gate_ns"] - sent_ns[e["request_id"]]) / 1e3 for e in closing])
+
+    async def _beside_admin(self, peer: Peer, number: int) -> Figures:
+        """Latencies while the admin side formats a thousand events every 100 ms."""
+        client = admin_client(peer)
+        reading = asyncio.create_task(read_for_ever(client))
+        try:
+            return quantiles("beside_admin_us", await self._latencies(peer, number))
+        finally:
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
+            client.close()
 
 
-async def _block(client: Client, plan: ProxyPlan, seed: int) -> list[float]:
-    """Latencies in ms, from the send to the response's last byte. Raises BenchError for a failed request."""
-    start_ns = time.monotonic_ns() + 20_000_000
-    times = jittered(round(plan.rps * plan.block_s), round(1e9 / plan.rps), seed)
-    exchanges = [Exchange(f"proxy-{start_ns:x}-{i}", str(i), start_ns + at) for i, at in enumerate(times)]
-    with contextlib.closing(Alarm()) as alarm:
-        tasks = []
-        for exchange in exchanges:
-            await alarm.until(exchange.sched_ns)
-            tasks.append(asyncio.create_task(client.post(exchange, PATH, BODY)))
-        await asyncio.gather(*tasks)
-    for exchange in exchanges:
-        if not exchange.ok:
-            raise BenchError(f"a request to {client.target} failed: {exchange.error or exchange.status}")
-    return [(exchange.done_ns - exchange.send_ns) / 1e6 for exchange in exchanges]
+def admin_client(peer: Peer) -> Client:
+    return Client(Target(path=str(peer.admin)))
 
 
-def report(plan: ProxyPlan, blocks: list[Block]) -> dict[str, Any]:
-    """{"direct_ms", "proxied_ms", "added_ms": {"p50", "p50_ci95", "p99", "p99_ci95"}, "verdict", ...}"""
-    p50 = stats.difference_of_quantiles(blocks, 0.5)
-    p99 = stats.difference_of_quantiles(blocks, 0.99)
-    direct = [value for block in blocks for value in block[0]]
-    proxied = [value for block in blocks for value in block[1]]
-    enough = len(direct) >= stats.P99_SAMPLES
-    return {
-        "rps": plan.rps,
-        "direct_ms": stats.summary(direct),
-        "proxied_ms": stats.summary(proxied),
-        "added_ms": {
-            "p50": p50.value,
-            "p50_ci95": p50.ci95,
-            "p99": p99.value if enough else None,
-            "p99_ci95": p99.ci95 if enough else None,
+async def read_events(client: Client, since: int) -> tuple[list[dict[str, Any]], int]:
+    """The sidecar's events from number `since` on, and where to go on."""
+    events: list[dict[str, Any]] = []
+    while True:
+        _, body = await client.get(f"/events?since={since}&limit=1000")
+        page = orjson.loads(body)
+        events += page["events"]
+        since = page["next"]
+        if not page["events"]:
+            return events, since
+
+
+async def read_for_ever(client: Client) -> None:
+    while True:
+        due_s = time.monotonic() + ADMIN_PERIOD_S
+        await client.get("/events?since=0&limit=1000")
+        await asyncio.sleep(max(0.0, due_s - time.monotonic()))
+
+
+def quantiles(name: str, samples: list[float]) -> Figures:
+    if not samples:
+        raise BenchError(f"no samples of {name}")
+    return {f"{name}_p50": percentile(samples, 0.5), f"{name}_p99": percentile(samples, 0.99)}
+
+
+async def run_rounds(bench: Bench, running: list[Peer]) -> list[dict[str, Figures]]:
+    """Rounds of {peer: figures}; each round begins with another peer."""
+    rounds: list[dict[str, Figures]] = []
+    for number in range(bench.plan.rounds):
+        figures: dict[str, Figures] = {}
+        for step in range(len(running)):
+            peer = running[(number + step) % len(running)]
+            bench.screen.stage(f"round {number + 1} of {bench.plan.rounds}: {peer.name}")
+            figures[peer.name] = await bench.measure(peer, number)
+            bench.screen.advance()
+        rounds.append(figures)
+    return rounds
+
+
+def added(rounds: list[dict[str, Figures]], name: str, figure: str) -> float:
+    """The median over rounds of what `name` adds to `direct`."""
+    return median(figures[name][figure] - figures["direct"][figure] for figures in rounds)
+
+
+def middle(rounds: list[dict[str, Figures]], name: str, figure: str) -> float:
+    return median(figures[name][figure] for figures in rounds)
+
+
+def report_peer(rounds: list[dict[str, Figures]], name: str) -> dict[str, Any]:
+    """See `report`."""
+
+    def both(figure: str, read: Callable[[list[dict[str, Figures]], str, str], float]) -> Figures:
+        return {q: read(rounds, name, f"{figure}_{q}") for q in ("p50", "p99")}
+
+    result: dict[str, Any] = {
+        "rps": middle(rounds, name, "rps"),
+        "cpu_us_per_request": middle(rounds, name, "cpu_us_per_request"),
+        "added_us": both("latency_us", added),
+        "stream": {
+            "added_ttft_us": both("ttft_1_us", added),
+            "added_ttft_128_us": both("ttft_128_us", added),
+            "cpu_us_per_chunk": middle(rounds, name, "cpu_us_per_chunk"),
         },
-        "goal_ms": GOAL_MS,
-        "verdict": p50.below(GOAL_MS),
-        "machine": machine.describe(),
+        "prompt_1mb_over_direct": median(f[name]["prompt_us"] / f["direct"]["prompt_us"] for f in rounds),
     }
+    if "gate_us_p50" in rounds[0][name]:
+        result["send_to_gate_us"] = both("gate_us", middle)
+        result["beside_admin_us"] = both("beside_admin_us", middle)
+    return result
+
+
+def report(rounds: list[dict[str, Figures]]) -> dict[str, Any]:
+    """{"peers": {name: {"rps", "cpu_us_per_request", "added_us": {"p50", "p99"}, "stream": {...}, ...}},
+    "rounds", "machine", "samples"}; `direct` is the backend without a proxy.
+    """
+    names = [name for name in rounds[0] if name != "direct"]
+    direct = {figure: middle(rounds, "direct", figure) for figure in rounds[0]["direct"]}
+    return {
+        "peers": {name: report_peer(rounds, name) for name in names},
+        "direct": direct,
+        "rounds": len(rounds),
+        "machine": machine.describe(),
+        "samples": rounds,
+    }
+
+
+async def start_backend(processes: Processes, cpus: frozenset[int]) -> Peer:
+    """Raises BenchError."""
+    port = free_port()
+    child = processes.start("direct", [str(program("http_backend")), str(port)], cpus)
+    await ready(child, lambda: peers.answers(port))
+    return Peer("direct", port, child)
+
+
+async def measure_cancels(plan: ProxyPlan, processes: Processes, cpus: frozenset[int]) -> dict[str, Any]:
+    """{peer: {case: us or None}}, each peer before an engine of this process."""
+    results = {}
+    with cancel.engine() as listener:
+        for name in plan.peers:
+            peer = await peers.start(name, listener.getsockname()[1], processes, cpus, probe=False)
+            results[name] = await asyncio.to_thread(cancel.measure, peer.port, listener, CANCELS)
+            processes.stop(peer.child)
+    return results
 
 
 async def proxy(plan: ProxyPlan, screen: Screen) -> dict[str, Any]:
     """Sets everything up, measures, cleans up. Raises BenchError."""
-    with opened_lab() as lab:
-        result = await measure_proxy(plan, lab, screen)
-        return {**result, "placement": str(lab.placement), "commands": lab.commands}
-
-
-def render(result: dict[str, Any]) -> str:
-    added, direct, proxied = result["added_ms"], result["direct_ms"], result["proxied_ms"]
-    interval = added["p50_ci95"] or ["-", "-"]
-    p99 = "p99 needs more samples" if added["p99"] is None else f"added p99 {added['p99']:.3f} ms"
-    return (
-        f"direct p50 {direct['p50']:.3f} ms, through valve serve p50 {proxied['p50']:.3f} ms "
-        f"({direct['n']} requests each, {result['rps']:g} per second)\n"
-        f"added p50 {added['p50']:.3f} ms [{interval[0]:.3f}, {interval[1]:.3f}], {p99}; "
-        f"goal < {result['goal_ms']} ms: {result['verdict']}"
-    )
+    placement: Placement = place(available())
+    with Processes() as processes:
+        cancels = await measure_cancels(plan, processes, placement.others)
+        backend = await start_backend(processes, placement.engines)
+        starts: list[Awaitable[Peer]] = [
+            peers.start(name, backend.port, processes, placement.others) for name in plan.peers
+        ]
+        running = [backend, *[await start for start in starts]]
+        rounds = await run_rounds(Bench(plan, Tools(placement.engines), screen), running)
+    result = report(rounds)
+    for name, cases in cancels.items():
+        result["peers"][name]["cancel_us"] = cases
+    return {**result, "placement": str(placement)}

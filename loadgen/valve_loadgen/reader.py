@@ -10,14 +10,15 @@ import socket
 import time
 from collections.abc import Callable
 
-NAP_NS = 150_000
+NAP_NS = 500_000
 NEVER_NS = 1 << 63
 
 
 class Reader:
     """Calls what was registered for a socket when that is readable; to be closed.
 
-    `busy_at_ns`: when the loop has something to send; no nap lasts beyond.
+    `busy_at_ns`: when the loop has something to send. No nap lasts beyond, and reading stops then until
+    whoever sends has set it anew.
     """
 
     def __init__(self) -> None:
@@ -46,5 +47,8 @@ class Reader:
             time.sleep(nap_ns / 1e9)
         self._polled_ns = time.monotonic_ns()
         for fd, _event in self._epoll.poll(0):
+            if time.monotonic_ns() >= self.busy_at_ns:
+                self._polled_ns = 0  # what is left is still readable, and not to wait for another nap
+                return
             if fd in self._readable:  # not closed by one before
                 self._readable[fd]()

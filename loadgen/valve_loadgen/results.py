@@ -71,6 +71,11 @@ class Results:
         """The four, then the baselines."""
         return [*ARMS, *dict.fromkeys(window.arm for window in self.windows if window.arm not in ARMS)]
 
+    @property
+    def exchanges(self) -> list[Exchange]:
+        """Of all windows; the request ids begin with the arm."""
+        return [exchange for window in self.windows for exchange in window.exchanges]
+
     def of(self, arm: str) -> list[Window]:
         return [window for window in self.windows if window.arm == arm]
 

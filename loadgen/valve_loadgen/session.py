@@ -14,6 +14,7 @@ from pathlib import Path
 
 SEPARATOR = "--"
 GRACE_S = 5.0
+STOP = {signal.SIGTERM, signal.SIGINT, signal.SIGCHLD}
 
 
 def commands(argv: Sequence[str]) -> list[list[str]]:
@@ -24,11 +25,12 @@ def commands(argv: Sequence[str]) -> list[list[str]]:
 
 def main(argv: Sequence[str]) -> int:
     logs, *rest = argv
-    stop = {signal.SIGTERM, signal.SIGINT, signal.SIGCHLD}
-    signal.pthread_sigmask(signal.SIG_BLOCK, stop)
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP)
     children = [_start(command, Path(f"{logs}.{index}")) for index, command in enumerate(commands(rest))]
-    signal.sigwait(stop)
-    for child in children:
+    signal.sigwait(STOP)
+    for index, child in enumerate(children):
+        if child.poll() is not None:
+            print(f"command {index} ended with exit code {child.returncode}; see {logs}.{index}", flush=True)
         child.terminate()
     for child in children:
         _reap(child)
@@ -36,14 +38,12 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _start(command: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
-    unblock = {signal.SIGTERM, signal.SIGINT, signal.SIGCHLD}
     with log.open("wb") as output:
-        return subprocess.Popen(
-            command,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            preexec_fn=lambda: signal.pthread_sigmask(signal.SIG_UNBLOCK, unblock) and None,
-        )
+        return subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, preexec_fn=_unblock)
+
+
+def _unblock() -> None:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP)
 
 
 def _reap(child: subprocess.Popen[bytes]) -> None:

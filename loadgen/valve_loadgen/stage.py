@@ -82,7 +82,7 @@ class Stage:
         for target, kind in zip((self.online, self.offline), self.kinds, strict=True):
             await idle(target, ENGINES[kind])
         for rival in self.rivals:
-            await idle(rival.offline, ENGINES[self.kinds[0]])
+            await idle(rival.offline, ENGINES[self.kinds[1]])
 
     def close(self) -> None:
         self.direct.close()
@@ -94,7 +94,8 @@ async def _start_online(
 ) -> tuple[Target, tuple[Rival, ...]]:
     if not rivals:
         return await lab.start_engine("online", engine=kinds[0]), ()
-    online, *others = await lab.start_together(["online", *rivals], [(), *rivals.values()], kinds[0])
+    members = [(kinds[0], ()), *((kinds[1], prefix) for prefix in rivals.values())]
+    online, *others = await lab.start_together("online", members)
     return online, tuple(
         Rival(f"shared_{name}", target, OfflineDriver(target, OFFLINE_PARALLEL))
         for name, target in zip(rivals, others, strict=True)

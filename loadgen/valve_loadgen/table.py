@@ -16,6 +16,7 @@ NAMES = {
     "shared_valve": "shared with Valve",
 }
 HEADINGS = ("TTFT ms\np50 / p90", "TPOT ms\np50 / p90", "requests", "offline\ntok/s", "drained", "harvested")
+RATIOS = (("ttft_inflation", "TTFT p50"), ("tpot_inflation", "TPOT p50"))
 STYLES = {"met": "green", "missed": "red", "inconclusive": "yellow"}
 
 
@@ -35,7 +36,9 @@ def percent(value: float | None) -> str:
 
 def render(report: dict[str, Any]) -> RenderableType:
     """Everything a person wants to see of `report`."""
-    parts: list[RenderableType] = [_arms(report), _ratios(report), Text(_preemption(report))]
+    parts: list[RenderableType] = [_arms(report), _ratios(report)]
+    parts += [_rivals(report)] if report["baselines"] else []
+    parts.append(Text(_preemption(report)))
     parts += [Text(f"INVALID: {reason}", style="red") for reason in report["reasons"]]
     return Group(*parts)
 
@@ -48,7 +51,8 @@ def show(report: dict[str, Any]) -> None:
 
 
 def _arms(report: dict[str, Any]) -> Table:
-    table = Table(title=f"Four arms on the same arrivals (rounds: {report['rounds']})")
+    arms = "The arms" if report["baselines"] else "Four arms"
+    table = Table(title=f"{arms} on the same arrivals (rounds: {report['rounds']})")
     table.add_column("arm")
     for heading in HEADINGS:
         table.add_column(heading, justify="right")
@@ -75,19 +79,12 @@ def _quantiles(summary: dict[str, Any] | None, digits: int) -> str:
 
 def _ratios(report: dict[str, Any]) -> Table:
     table = Table(title="Against alone, median with 95 % interval")
-    rivals = report["baselines"]
-    for heading in ("figure", "with Valve", "goal", "verdict", "no gate", *(map(_short, rivals))):
+    for heading in ("figure", "with Valve", "goal", "verdict", "no gate"):
         table.add_column(heading)
-    for figure, title in (("ttft_inflation", "TTFT p50"), ("tpot_inflation", "TPOT p50")):
-        told = report[figure]
-        others = [report[f"{figure}_no_gate"], *(rival[figure] for rival in rivals.values())]
-        table.add_row(
-            f"{title}, x alone",
-            _interval(told),
-            f"< {told['goal']}",
-            _verdict(told["verdict"]),
-            *map(_interval, others),
-        )
+    for figure, title in RATIOS:
+        told, naive = report[figure], report[f"{figure}_no_gate"]
+        row = (_interval(told), f"< {told['goal']}", _verdict(told["verdict"]), _interval(naive))
+        table.add_row(f"{title}, x alone", *row)
     most, verdict = report["preemptions_per_request_max"], _verdict(report["at_most_once_verdict"])
     table.add_row("preemptions per request, max", "-" if most is None else str(most), "1", verdict)
     told = {"p50": report["harvest_efficiency"], "ci95": report["harvest_efficiency_ci95"]}
@@ -96,8 +93,14 @@ def _ratios(report: dict[str, Any]) -> Table:
     return table
 
 
-def _short(arm: str) -> str:
-    return name(arm).removeprefix("shared, ")
+def _rivals(report: dict[str, Any]) -> Table:
+    table = Table(title="Instead of Valve")
+    table.add_column("baseline")
+    for _figure, title in RATIOS:
+        table.add_column(f"{title}, x alone")
+    for arm, against in report["baselines"].items():
+        table.add_row(name(arm), *(_interval(against[figure]) for figure, _title in RATIOS))
+    return table
 
 
 def _interval(told: dict[str, Any]) -> str:

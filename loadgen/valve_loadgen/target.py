@@ -36,6 +36,11 @@ class Target:
             pass
         raise BenchError(f"{text!r} is not an address; use http://HOST:PORT or unix:/PATH")
 
+    @property
+    def authority(self) -> str:
+        """What the Host field says."""
+        return self.host if self.port in (0, *PORTS.values()) else f"{self.host}:{self.port}"
+
     def __str__(self) -> str:
         if self.path:
             return f"unix:{self.path}"

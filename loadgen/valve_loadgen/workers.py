@@ -15,6 +15,7 @@ from valve_loadgen.completions import Ask
 from valve_loadgen.conversation import follow
 from valve_loadgen.exchange import Exchange
 from valve_loadgen.openloop import OpenLoop
+from valve_loadgen.priority import ahead_of_others
 from valve_loadgen.target import Target
 
 LEAD_NS = 300_000_000
@@ -42,6 +43,8 @@ class Sent:
     start_ns: int
     exchanges: list[Exchange] = field(default_factory=list)
     cpu_s: float = 0.0
+    ahead: bool = False
+    """Whether every process ran ahead of others."""
 
 
 async def send(plan: Sequence[Planned], sending: Sending, processes: int = 1) -> Sent:
@@ -54,7 +57,8 @@ async def send(plan: Sequence[Planned], sending: Sending, processes: int = 1) ->
         shares = [(plan[i::processes], sending, start_ns) for i in range(processes)]
         parts = await asyncio.gather(*(loop.run_in_executor(pool, _worker, *share) for share in shares))
     exchanges = sorted((each for part in parts for each in part.exchanges), key=lambda each: each.sched_ns)
-    return Sent(start_ns, exchanges, sum(part.cpu_s for part in parts))
+    cpu_s, ahead = sum(part.cpu_s for part in parts), all(part.ahead for part in parts)
+    return Sent(start_ns, exchanges, cpu_s, ahead)
 
 
 def _worker(plan: Sequence[Planned], sending: Sending, start_ns: int) -> Sent:
@@ -70,10 +74,11 @@ async def send_here(plan: Sequence[Planned], sending: Sending, start_ns: int) ->
     try:
         await client.open(sending.connections)
         storms = _plan_storms(client, sending, start_ns)
-        exchanges = await loop.run()
+        with ahead_of_others() as ahead:
+            exchanges = await loop.run()
         for storm in storms:
             storm.cancel()
-        return Sent(start_ns, exchanges, loop.cpu_s)
+        return Sent(start_ns, exchanges, loop.cpu_s, ahead)
     finally:
         client.close()
 

@@ -36,6 +36,8 @@ class ServeConfig:
     engine: str = "auto"
     device: tuple[str, ...] = ()  # empty: every GPU that is visible, else the CPU
     workers: int = 1
+    data_plane: str = "native"
+    measure_arrivals: bool = False  # a histogram from the bytes of a head to the gate signalled
     cooldown_ms: float | None = None  # None: twice the largest recent decode gap
     grace_s: float = 300.0  # on SIGTERM: how long running exchanges may take
     runtime_dir: str = ""  # empty: chosen by valve_runtime.rundir
@@ -44,6 +46,7 @@ class ServeConfig:
 KEYS = tuple(field.name for field in fields(ServeConfig))
 ENGINES = ("auto", *sorted(ADAPTERS))
 POLICIES = ("drain",)
+DATA_PLANES = ("native", "aiohttp")
 
 
 def load_config(
@@ -96,6 +99,10 @@ def _convert(key: str, value: Any, source: str) -> Any:
             return _choice(key, value, source, POLICIES)
         case "engine":
             return _choice(key, value, source, ENGINES)
+        case "data_plane":
+            return _choice(key, value, source, DATA_PLANES)
+        case "measure_arrivals":
+            return _truth(key, value, source)
         case "device":
             return _names(key, value, source)
         case "workers":
@@ -118,6 +125,15 @@ def _choice(key: str, value: Any, source: str, allowed: tuple[str, ...]) -> str:
     if value not in allowed:
         raise ConfigError(f"{source}: {key} must be one of {', '.join(allowed)}, not {value!r}")
     return str(value)
+
+
+def _truth(key: str, value: Any, source: str) -> bool:
+    words = {"true": True, "1": True, "false": False, "0": False}
+    if isinstance(value, bool):
+        return value
+    if not isinstance(value, str) or value.lower() not in words:
+        raise ConfigError(f"{source}: {key} must be true or false, not {value!r}")
+    return words[value.lower()]
 
 
 def _names(key: str, value: Any, source: str) -> tuple[str, ...]:

@@ -60,6 +60,11 @@ class HolderSeat:
     def taken(self) -> bool:
         return self._holder is not None
 
+    @property
+    def handle(self) -> int:
+        """Of the row, for native code; 0 without one."""
+        return (self._holder.handle.value or 0) if self._holder else 0
+
     def close_gate(self) -> int:
         return self._holder.close_gate() if self._holder else 0
 

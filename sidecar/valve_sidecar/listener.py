@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 from .address import Address
 from .errors import ListenError
@@ -14,35 +16,42 @@ BACKLOG = 1024
 
 
 class Listener:
-    """`open`, then `bound` is the real address; `close` takes a unix socket's path away again."""
+    """`bind` or `open`, then `bound` is the real address; `close` takes a unix socket's path away again."""
 
     def __init__(self, address: Address, *, reuse_port: bool) -> None:
         self.bound = self._address = address
         self._reuse_port = reuse_port
-        self._server: asyncio.AbstractServer | None = None
+        self._servers: list[asyncio.AbstractServer] = []
         self._inode = 0
 
-    async def open(self, factory: Callable[[], asyncio.Protocol]) -> None:
-        """Raises ListenError."""
+    def bind(self) -> list[socket.socket]:
+        """Sockets that listen and do not block: several where a host's name has several addresses.
+
+        Raises ListenError.
+        """
         try:
-            if self._address.path is not None:
-                self._server = await self._open_unix(factory)
-            else:
-                self._server = await self._open_tcp(factory)
+            return [self._bind_unix()] if self._address.path is not None else self._bind_tcp()
         except OSError as error:
             raise ListenError(
                 f"cannot listen on {self._address} ({error.strerror or error}); "
                 "choose another --listen, or stop what is using it"
             ) from error
 
+    async def open(self, factory: Callable[[], asyncio.Protocol]) -> None:
+        """Raises ListenError."""
+        loop = asyncio.get_running_loop()
+        create = loop.create_server if self._address.path is None else loop.create_unix_server
+        for sock in self.bind():
+            self._servers.append(await create(factory, sock=sock, backlog=BACKLOG))
+
     def close(self) -> None:
         """Stops accepting; connections live on."""
-        if self._server is None:
-            return
-        self._server.close()
-        self._server = None
+        for server in self._servers:
+            server.close()
+        self._servers.clear()
         if self._inode and self._address.path_object.exists():
             self._unlink_own()
+        self._inode = 0
 
     def _unlink_own(self) -> None:
         """Not a socket that someone else has put there since."""
@@ -50,24 +59,43 @@ class Listener:
         if path.stat().st_ino == self._inode:
             path.unlink()
 
-    async def _open_tcp(self, factory: Callable[[], asyncio.Protocol]) -> asyncio.AbstractServer:
-        loop = asyncio.get_running_loop()
+    def _bind_tcp(self) -> list[socket.socket]:
         host, port = self._address.host, self._address.port
-        server = await loop.create_server(factory, host, port, backlog=BACKLOG, reuse_port=self._reuse_port)
-        self.bound = Address(host=host, port=server.sockets[0].getsockname()[1])
-        return server
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        sockets: list[socket.socket] = []
+        with ExitStack() as unwind:
+            for family, _, _, _, address in dict.fromkeys(found):
+                sockets.append(unwind.enter_context(socket.socket(family, socket.SOCK_STREAM)))
+                self._listen_tcp(sockets[-1], address)
+            unwind.pop_all()
+        self.bound = Address(host=host, port=sockets[0].getsockname()[1])
+        return sockets
 
-    async def _open_unix(self, factory: Callable[[], asyncio.Protocol]) -> asyncio.AbstractServer:
+    def _listen_tcp(self, sock: socket.socket, address: Any) -> None:
+        sock.setblocking(False)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # what is accepted inherits these two
+        if self._reuse_port:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if sock.family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind(address)
+        sock.listen(BACKLOG)
+
+    def _bind_unix(self) -> socket.socket:
         path = self._address.path_object
         remove_stale(path)
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
+            sock.setblocking(False)
             sock.bind(str(path))
             self._inode = path.stat().st_ino
-            return await asyncio.get_running_loop().create_unix_server(factory, sock=sock, backlog=BACKLOG)
+            sock.listen(BACKLOG)
         except OSError:
             sock.close()
             raise
+        return sock
 
 
 def remove_stale(path: Path) -> None:

@@ -226,6 +226,7 @@ class Exchange:
             data, last = await self._next(body, framing)
             sink.put(data, last=last)
             self._note(data)
+        await sink.drain()  # or the answers to a client that asks on and does not read would pile up
         self._check_end(engine, head, framing)
         return keep
 

@@ -16,6 +16,8 @@ from .flight import Flight
 # A preemption is judged in microseconds; the usual HTTP buckets cannot resolve it.
 PREEMPTION_BUCKETS_S = (1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 3e-4, 5e-4, 7.5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 5e-2, 1e-1)
 
+ARRIVAL_BUCKETS_S = tuple(2**i * 1e-6 for i in range(16))
+
 State = dict[str, Any]
 
 
@@ -41,12 +43,16 @@ class Counters:
     requests: Counter[str] = field(default_factory=Counter)  # by outcome
     errors: Counter[str] = field(default_factory=Counter)  # by kind
     preemption: Histogram = field(default_factory=lambda: Histogram(PREEMPTION_BUCKETS_S))
+    measures_arrivals: bool = False
+    arrivals: Histogram = field(default_factory=lambda: Histogram(ARRIVAL_BUCKETS_S))
 
     def finished(self, flight: Flight) -> None:
         self.in_flight -= 1
         self.tokens += flight.tokens
         self.requests[str(flight.outcome)] += 1
         self.closes_per_request_max = max(self.closes_per_request_max, flight.closes_seen)
+        if self.measures_arrivals:
+            self.arrivals.observe((flight.gate_ns - flight.readable_ns) / 1e9)
 
     def preempted(self, latency_ns: int) -> None:
         self.preemption.observe(latency_ns / 1e9)
@@ -60,6 +66,8 @@ class Counters:
             "errors": dict(self.errors),
             "preemption_bucket_counts": self.preemption.counts,
             "preemption_sum_s": self.preemption.sum_s,
+            "arrival_bucket_counts": self.arrivals.counts,
+            "arrival_sum_s": self.arrivals.sum_s,
         }
 
 
@@ -128,19 +136,26 @@ def _request_metrics(counters: State) -> Iterator[Metric]:
         "Most gate closes in the life of one request.",
         counters["closes_per_request_max"],
     )
-    yield _preemption_histogram(counters)
+    yield _histogram(
+        "valve_preemption_duration_seconds",
+        "Request head readable at the sidecar to a tenant halted.",
+        (PREEMPTION_BUCKETS_S, counters["preemption_bucket_counts"], counters["preemption_sum_s"]),
+    )
+    yield _histogram(
+        "valve_arrival_duration_seconds",
+        "Request head readable at the sidecar to the gate signalled (--measure-arrivals).",
+        (ARRIVAL_BUCKETS_S, counters["arrival_bucket_counts"], counters["arrival_sum_s"]),
+    )
 
 
-def _preemption_histogram(counters: State) -> Metric:
+def _histogram(name: str, text: str, content: tuple[tuple[float, ...], list[int], float]) -> Metric:
+    bounds_s, counts, sum_s = content
     total, buckets = 0, []
-    bounds = [repr(bound) for bound in PREEMPTION_BUCKETS_S] + ["+Inf"]
-    for bound, count in zip(bounds, counters["preemption_bucket_counts"], strict=True):
+    for bound, count in zip([*map(repr, bounds_s), "+Inf"], counts, strict=True):
         total += count
         buckets.append((bound, total))
-    family = HistogramMetricFamily(
-        "valve_preemption_duration_seconds", "Request head readable at the sidecar to a tenant halted."
-    )
-    family.add_metric([], buckets, counters["preemption_sum_s"])
+    family = HistogramMetricFamily(name, text)
+    family.add_metric([], buckets, sum_s)
     return family
 
 
@@ -155,6 +170,10 @@ def _tenant_metrics(tenants: list[State]) -> Iterator[Metric]:
             ("foreign_resumes", "Times something else continued the stopped tenant."),
             ("escalations", "Times a mechanism failed and the next one was used."),
             ("errors", "Errors of the tenant's mechanism."),
+            (
+                "breathers",
+                "Times the tenant ran although its gate was closed: it cannot stay stopped longer.",
+            ),
         )
     }
     for tenant in (tenant for tenant in tenants if tenant["alive"]):

@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from valve_runtime.node import Ack, Node, TenantView
 
-from .events import EventLog
+from .events import Record
 
 RECENT_CLOSES = 1024
 
@@ -32,10 +33,16 @@ class Close:
     stop_ns: dict[int, int] = field(default_factory=dict)  # tenant row -> acknowledged
 
 
+class Events(Protocol):
+    """Where the tenants' acknowledgements are written down: either log."""
+
+    def add(self, record: Record) -> None: ...
+
+
 class TenantWatch:
     """Call `collect` now and then, off the requests' path: rows keep their last 64 acknowledgements."""
 
-    def __init__(self, events: EventLog, on_latency: Callable[[int], None]) -> None:
+    def __init__(self, events: Events, on_latency: Callable[[int], None]) -> None:
         self._events, self._on_latency = events, on_latency
         self._closes: deque[Close] = deque(maxlen=RECENT_CLOSES)
         self._read: dict[tuple[int, int], int] = {}  # (row, pid) -> acknowledgements read

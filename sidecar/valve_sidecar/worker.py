@@ -17,21 +17,16 @@ import httpx
 
 from valve_adapters.adapter import Adapter, Load
 from valve_adapters.registry import by_name, detect
-from valve_runtime.errors import ValveRuntimeError
+from valve_runtime.errors import SegmentError, ValveRuntimeError
 from valve_runtime.node import Node, Side
 
 from .address import Address
 from .admin import Sources
 from .config import Mode, ServeConfig
-from .controller import State
-from .cooldown import Cooldown
 from .errors import ListenError
-from .events import EventLog
-from .gate import Gate, HolderSeat
-from .intake import SidecarIntake
-from .proxy import AiohttpPlane
-from .telemetry import Counters
-from .tenants import TenantWatch
+from .front import AiohttpFront, Front, Surroundings
+from .gate import HolderSeat
+from .native_front import NativeFront
 
 log = logging.getLogger(__name__)
 
@@ -41,68 +36,43 @@ DETECT_AGAIN_S = 5.0  # --engine auto while the engine is not up yet
 
 
 class Worker:
-    """`start`, then `drain`. One per process; all on one event loop."""
+    """`start`, then `drain`. One per process; all on one event loop, but for what a front runs elsewhere."""
 
     def __init__(
         self, config: ServeConfig, runtime_dir: Path, devices: tuple[str, ...], number: int = 0
     ) -> None:
         self.config, self._runtime_dir = config, runtime_dir
         self.upstream = Address.parse(config.upstream)
-        self.counters = Counters()
-        self.events = EventLog(number)
-        self._watch = TenantWatch(self.events, self.counters.preempted)
         self._seat = HolderSeat(runtime_dir, f"{config.upstream}#{number}", devices)
-        self._cooldown = Cooldown(None if config.cooldown_ms is None else int(config.cooldown_ms * 1e6))
         self._client = self.upstream.client(ENGINE_TIMEOUT_S)
-        self.gate = Gate(
-            self._seat,
-            config.mode,
-            self._cooldown,
-            self.events,
-            self._ask_engine,
-            lambda: self._adapter.guard_s,
-            lambda: self._adapter.ask_again_s,
-        )
         self._adapter: Adapter = by_name("openai")
+        given = Surroundings(config, self.upstream, self._seat, number, self._ask_engine)
+        self._front = make_front(given, self._adapter)
         self._tasks: list[asyncio.Task[None]] = []
-        self.plane: AiohttpPlane | None = None
+        self._listening = False
         self._observer: Node | None = None
 
     async def start(self, *, reuse_port: bool = False) -> None:
         """Raises ListenError, and ConfigError for an address that makes no sense."""
-        self._adapter = await self._choose_adapter()
-        self.intake = SidecarIntake(
-            self._adapter,
-            self.gate,
-            self._cooldown,
-            self.counters,
-            self.events,
-            self._watch,
-            self.config.mode,
-        )
-        listen = Address.parse(self.config.listen)
-        if self.config.mode is not Mode.BYPASS:
-            self.gate.start()
-        plane = AiohttpPlane(listen, self.upstream, self._adapter, self.intake, reuse_port=reuse_port)
-        await plane.start()
-        self.plane = plane
+        await self._choose_adapter()
+        await self._front.start(reuse_port=reuse_port)
+        self._listening = True
         self._tasks.append(asyncio.create_task(self._collect_for_ever(), name="valve-collect"))
 
     async def drain(self) -> None:
         """Stops accepting, lets exchanges end, keeps tenants gated until then, gives everything back."""
-        if self.plane is not None:
-            await self.plane.drain(self.config.grace_s)
+        await self._front.drain(self.config.grace_s)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self.gate.stop()
+        await self._front.stop()
         if self._observer is not None:
             self._observer.close()
         await self._client.aclose()
 
     @property
     def listening_on(self) -> str:
-        return str(self.plane.bound) if self.plane else self.config.listen
+        return str(self._front.bound) if self._listening else self.config.listen
 
     @property
     def sources(self) -> Sources:
@@ -110,25 +80,27 @@ class Worker:
 
     # ---- the engine ----
 
-    async def _choose_adapter(self) -> Adapter:
+    async def _choose_adapter(self) -> None:
         if self.config.engine != "auto":
-            return by_name(self.config.engine)
+            return self._use(by_name(self.config.engine))
         try:
-            return await detect(self._client)
+            self._use(await detect(self._client))
         except httpx.HTTPError:
             self._tasks.append(asyncio.create_task(self._detect_later(), name="valve-detect"))
-            return by_name("openai")
 
     async def _detect_later(self) -> None:
         """The engine was not up: the generic rules serve until it is."""
         while True:
             await asyncio.sleep(DETECT_AGAIN_S)
             try:
-                self._adapter = await detect(self._client)
+                self._use(await detect(self._client))
             except httpx.HTTPError:
                 continue
-            self.intake.adapter = self._adapter
             return
+
+    def _use(self, adapter: Adapter) -> None:
+        self._adapter = adapter
+        self._front.use(adapter)
 
     async def _ask_engine(self) -> Load | None:
         """None if it cannot tell. One that does not answer in time is taken for busy: the gate bounds
@@ -145,7 +117,7 @@ class Worker:
 
     async def problems(self) -> list[str]:
         """Why this worker is not ready; empty if it is."""
-        problems = [] if self.gate.ready else [f"no gate: {self._seat.problem}"]
+        problems = [] if self._front.ready else [f"no gate: {self._seat.problem}"]
         try:
             path = self._adapter.health_path
             response = await self._client.get(path)
@@ -159,12 +131,11 @@ class Worker:
 
     async def read_events(self, since: int, limit: int) -> dict[str, Any]:
         self._collect()
-        return self.events.since(since, limit)
+        return self._front.since(since, limit)
 
     async def state(self) -> dict[str, Any]:
         self._collect()
-        node = self._node()
-        controller = self.gate.controller
+        node, ready = self._node(), self._front.ready
         return {
             "version": installed_version(),
             "pid": os.getpid(),
@@ -172,28 +143,16 @@ class Worker:
             "mode": self.config.mode,
             "policy": self.config.policy,
             "engine": self._adapter.name,
+            "data_plane": self._front.name,
             "upstream": str(self.upstream),
             "listen": self.listening_on,
-            "listening": self.plane is not None,
-            "gate": "closed" if controller.state is State.ASKING else controller.state.value,
-            "gated": self.gate.ready and self.config.mode is Mode.ENFORCE,
-            "problem": self._seat.problem if not self.gate.ready else "",
-            "in_flight": self.counters.in_flight,
-            "cooldown_ms": self._cooldown.duration_ns / 1e6,
-            "counters": self.counters.as_dict() | self._gate_counters(),
+            "listening": self._listening,
+            "gated": ready and self.config.mode is Mode.ENFORCE,
+            "problem": "" if ready else self._seat.problem,
             "workers": [],
             "holders": [dataclasses.asdict(view) for view in node.holders()] if node else [],
             "tenants": [dataclasses.asdict(view) for view in node.tenants()] if node else [],
-        }
-
-    def _gate_counters(self) -> dict[str, float]:
-        return {
-            "gate_closes": self.gate.closes,
-            "gate_closed_s": self.gate.closed_total_ns / 1e9,
-            "lapses": self.gate.lapses,
-            "holds_released": self.gate.controller.released,
-            "acknowledgements_missed": self._watch.missed,
-        }
+        } | self._front.state()
 
     # ---- tenants ----
 
@@ -211,12 +170,22 @@ class Worker:
     def _collect(self) -> None:
         node = self._node()
         if node is not None:
-            self._watch.collect(node)
+            self._front.collect(node)
 
     async def _collect_for_ever(self) -> None:
         while True:
             await asyncio.sleep(COLLECT_S)
             self._collect()
+
+
+def make_front(given: Surroundings, adapter: Adapter) -> Front:
+    """Without the library the data plane on aiohttp serves, ungated: online traffic goes on."""
+    if given.config.data_plane == "native":
+        try:
+            return NativeFront(given, adapter)
+        except SegmentError as error:
+            log.error("no native data plane, using aiohttp: %s", error)
+    return AiohttpFront(given, adapter)
 
 
 @cache

@@ -52,6 +52,11 @@ def test_the_users_flag_wins(flag: list[str]) -> None:
     assert prepare(SGLANG, [*argv, "--watchdog-timeout"], {}).max_stopped_s == 240
 
 
+@pytest.mark.parametrize("value", ["inf", "0", "-1", "nan"])
+def test_a_limit_that_is_none_bounds_nothing(value: str) -> None:
+    assert prepare(SGLANG, ["sglang", "serve", "--watchdog-timeout", value], {}).max_stopped_s == 0
+
+
 def test_a_limit_that_cannot_be_raised_bounds_the_stops() -> None:
     assert prepare(SGLANG, ["python", "batch.py"], {}).max_stopped_s == 240
     assert prepare(SGLANG, ["sh", "-c", "sglang serve"], {}).argv == ["sh", "-c", "sglang serve"]

@@ -116,8 +116,7 @@ def test_unknown_and_disguised_posts_preempt(adapter: Adapter, path: str) -> Non
 
 
 @pytest.mark.parametrize("adapter", EVERY, ids=list(ADAPTERS))
-def test_its_own_probes_generate_nothing(adapter: Adapter) -> None:
-    assert adapter.health_path in {"/health", "/ready", "/v1/models"}
-    assert (adapter.name, adapter.health_path) != ("sglang", "/health")
-    assert adapter.keepalive_s <= 5
-    assert 0 < adapter.guard_s <= 4
+def test_its_times_make_sense(adapter: Adapter) -> None:
+    assert 0 < adapter.keepalive_s <= 60
+    assert 0 <= adapter.guard_s <= 30
+    assert 0 < adapter.ask_again_s <= 5

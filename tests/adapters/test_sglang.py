@@ -45,6 +45,7 @@ def test_not_inference(path: str) -> None:
 def test_a_health_probe_does_not_preempt_although_it_generates() -> None:
     assert not ADAPTER.is_inference("GET", "/health", upgrade=False)
     assert not ADAPTER.is_inference("GET", "/health_generate", upgrade=False)
+    assert ADAPTER.health_path == "/ready", "our own must not generate"
 
 
 def test_loads() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from .planes import PLANES, Running
+from .planes import PLANES, Build, Running
 from .record import Record
 from .wire import Engine, Message, Peer, connect
 
@@ -16,13 +16,20 @@ class Stage:
     """`client()` and `engine.accept()` are the two ends; `record` is what the data plane told."""
 
     def __init__(
-        self, plane: str, folder: Path, *, unix: bool = False, connect_timeout_s: float = 5, backlog: int = 64
+        self,
+        plane: str | Build,
+        folder: Path,
+        *,
+        unix: bool = False,
+        connect_timeout_s: float = 5,
+        backlog: int = 64,
     ) -> None:
-        self.record = Record()
+        self.plane, self.record = plane, Record()
         self.engine = Engine(folder / "engine.sock" if unix else None, backlog)
         self.engine_address = self.engine.address
+        build = PLANES[plane] if isinstance(plane, str) else plane
         listen = f"unix:{folder / 'listen.sock'}" if unix else "127.0.0.1:0"
-        self.proxy = Running(PLANES[plane], listen, self.engine.address, self.record, connect_timeout_s)
+        self.proxy = Running(build, listen, self.engine.address, self.record, connect_timeout_s)
         self._peers: list[Peer] = []
 
     def client(self, *first: bytes) -> Peer:

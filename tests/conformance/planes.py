@@ -12,6 +12,7 @@ import uvloop
 from valve_adapters.registry import by_name
 from valve_sidecar.address import Address
 from valve_sidecar.flight import DataPlane, Intake
+from valve_sidecar.native_plane import NativePlane
 from valve_sidecar.proxy import AiohttpPlane
 
 from .wire import PATIENCE_S
@@ -25,7 +26,24 @@ def build_aiohttp(listen: str, upstream: str, intake: Intake, connect_timeout_s:
     return plane, lambda: str(plane.bound)
 
 
-PLANES: dict[str, Build] = {"aiohttp": build_aiohttp}
+def build_native(listen: str, upstream: str, intake: Intake, connect_timeout_s: float) -> Any:
+    addresses = Address.parse(listen), Address.parse(upstream)
+    plane = NativePlane(*addresses, by_name("openai"), intake, connect_timeout_s=connect_timeout_s)
+    return plane, lambda: str(plane.bound)
+
+
+PLANES: dict[str, Build] = {"aiohttp": build_aiohttp, "native": build_native}
+
+
+def build_reusing(listen: str, upstream: str, intake: Intake, connect_timeout_s: float) -> Any:
+    """Native, before an engine that is known to keep connections open after streams."""
+    plane, bound = build_native(listen, upstream, intake, connect_timeout_s)
+    plane.reuse_streams(True)
+    return plane, bound
+
+
+LENIENT_TO_ENGINES = {"aiohttp"}
+RELAYS_TRAILERS = {"native"}  # aiohttp's parser drops them; a proxy may (RFC 9110, 6.5.1)
 
 
 class Running:

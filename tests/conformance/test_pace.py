@@ -1,6 +1,7 @@
 """Back-pressure: a reader that stalls stops its writer, and memory stays bounded."""
 
 from .conftest import Stage
+from .wire import QUIET_S
 
 OFFERED = 64 << 20
 BOUND = 4 << 20  # both sockets' buffers and what the proxy holds; a proxy without back-pressure takes all
@@ -38,6 +39,19 @@ def test_a_stalled_client_does_not_hold_up_another(unix_stage: Stage) -> None:
     second, _ = unix_stage.accept_request()
     second.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
     assert other.read_message().body == b"ok"
+
+
+def test_a_client_that_asks_on_and_does_not_read_is_not_served_on(unix_stage: Stage) -> None:
+    unix_stage.client(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 400)
+    engine, served = unix_stage.accept(), 0
+    engine.sock.settimeout(QUIET_S)
+    try:
+        while engine.read_head():
+            engine.send(b"HTTP/1.1 200 OK\r\nContent-Length: 65536\r\n\r\n", b"x" * 65536)
+            served += 1
+    except TimeoutError:
+        pass
+    assert 0 < served * 65536 < BOUND
 
 
 def test_an_upgraded_connection_has_it_both_ways(unix_stage: Stage) -> None:

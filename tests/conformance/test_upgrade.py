@@ -54,6 +54,18 @@ def test_a_client_that_leaves(stage: Stage) -> None:
     assert stage.record.ending().outcome is Outcome.CLIENT_GONE
 
 
+def test_a_client_that_leaves_while_the_engine_does_not_read(unix_stage: Stage) -> None:
+    client = unix_stage.client(UPGRADE)
+    engine = unix_stage.accept()
+    engine.read_head()
+    engine.send(SWITCH)
+    client.read_head()
+    taken = client.fill(64 << 20)
+    client.close()
+    assert engine.read_to_end() == b"x" * taken
+    assert unix_stage.record.ending().outcome is Outcome.CLIENT_GONE
+
+
 def test_an_upgrade_that_is_declined(stage: Stage) -> None:
     client = stage.client(UPGRADE)
     engine = stage.accept()

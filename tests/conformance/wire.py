@@ -17,6 +17,7 @@ class Peer:
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
         self.buffer = b""
+        self.trailers: list[bytes] = []  # of the last chunked body
         sock.settimeout(PATIENCE_S)
 
     def send(self, *parts: bytes) -> None:
@@ -44,19 +45,23 @@ class Peer:
         assert not (chunked and lengths), message.head
         assert len(lengths) <= 1, message.head
         if chunked:
-            message.body = self.read_chunks()
+            message.body, message.trailers = self.read_chunks(), list(self.trailers)
         elif lengths:
             message.body = self.read(int(lengths[0]))
         return message
 
     def read_chunk(self) -> bytes:
+        """The last one, which is empty, comes with its trailers: `trailers`."""
         size = int(self.read_until(b"\r\n").strip(), 16)
         data = self.read(size)
-        assert self.read(2) == b"\r\n"
+        while line := self.read_until(b"\r\n")[:-2]:
+            assert not size, f"a chunk is longer than its size: {line!r}"
+            self.trailers.append(line)
         return data
 
     def read_chunks(self) -> bytes:
-        """A chunked body; trailers are not expected."""
+        """A chunked body."""
+        self.trailers.clear()
         chunks = []
         while chunk := self.read_chunk():
             chunks.append(chunk)
@@ -121,6 +126,7 @@ class Message:
         self.first = lines[0]
         self.fields = [(name, value) for name, _, value in (line.partition(": ") for line in lines[1:])]
         self.body = b""
+        self.trailers: list[bytes] = []
 
     @property
     def status(self) -> int:

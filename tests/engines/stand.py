@@ -76,7 +76,9 @@ class Stand:
     async def ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> Answer:
         """One request through the sidecar, to its end."""
         request_id = f"test-{next(_numbers)}-"
-        response = await self.client.request(method, path, json=body, headers={"X-Request-Id": request_id})
+        response = await self.client.request(
+            method, path, json=body, headers={"X-Request-Id": request_id, "Accept-Encoding": "identity"}
+        )
         parser = ResponseParser()
         engine_body = b"".join(parser.feed(self.tap.answer(request_id)))
         return Answer(request_id, response, engine_body)

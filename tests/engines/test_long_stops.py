@@ -63,10 +63,10 @@ async def hold(lab: Lab, sidecar: str, steps: int) -> None:
         requests[-1].cancel()
 
 
-async def stream(client: httpx.AsyncClient, arrived: list[str]) -> str:
+async def stream(client: httpx.AsyncClient, arrived: list[str], tokens: int = TOKENS) -> str:
     """One completion's text; `arrived` grows by what each event brings."""
     parser = SseParser()
-    body = completion("tenant", TOKENS)
+    body = completion("tenant", tokens)
     async with client.stream("POST", PATH, json=body, timeout=None) as response:
         assert response.status_code == 200
         async for piece in response.aiter_raw():

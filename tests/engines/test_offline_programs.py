@@ -65,34 +65,36 @@ def engine_texts(out: Path) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("program", "read"),
-    [(vllm_run_batch, batch_texts), (sglang_engine, engine_texts)],
+    ("engine", "program", "read"),
+    [("vllm", vllm_run_batch, batch_texts), ("sglang", sglang_engine, engine_texts)],
     ids=["vllm_run_batch", "sglang_engine"],
 )
 async def test_stops_change_nothing_that_the_program_writes(
-    tmp_path: Path, program: Callable[[Path, str], list[str]], read: Callable[[Path], list[str]]
+    tmp_path: Path, engine: str, program: Callable[[Path, str], list[str]], read: Callable[[Path], list[str]]
 ) -> None:
     with opened_lab(tmp_path / "logs") as lab:
         online = await lab.start_backend("online", lab.placement.others, "--delay-ms", str(ONLINE_MS))
         sidecar = str(await lab.start_sidecar(online, "--engine", "openai", "--device", "cpu"))
         command = program(tmp_path, cores(lab.placement.engines))
-        control = [read(await finished(lab, command, tmp_path / "out")) for _ in range(2)]
+        control = [read(await finished(lab, engine, command, tmp_path / "out")) for _ in range(2)]
         assert control[0] == control[1], "undisturbed runs are equal, so a disturbed one has to be"
         async with httpx.AsyncClient(base_url=sidecar) as client, disturbed(lab, client, 1) as stops:
-            out = await finished(lab, command, tmp_path / "out")
+            out = await finished(lab, engine, command, tmp_path / "out")
         assert read(out) == control[0]
         assert len(stops) > 5
 
 
-async def finished(lab: Lab, command: list[str], out: Path) -> Path:
+async def finished(lab: Lab, engine: str, command: list[str], out: Path) -> Path:
     """What `command` wrote, run on the engines' core under `valve run`."""
-    child = start(lab, command, out)
+    child = start(lab, engine, command, out)
     code = await asyncio.to_thread(child.process.wait)
     assert code == 0, child.log_end(40)
     return out
 
 
-def start(lab: Lab, command: list[str], out: Path) -> Child:
+def start(lab: Lab, engine: str, command: list[str], out: Path) -> Child:
     out.unlink(missing_ok=True)
-    tenant = [sys.executable, "-m", "valve_sidecar", "run", "--job", "batch", "--"]
-    return lab.processes.start("batch", [*tenant, "taskset", "-c", cores(lab.placement.engines), *command])
+    tenant = [sys.executable, "-m", "valve_sidecar", "run", "--job", "batch", "--engine", engine]
+    return lab.processes.start(
+        "batch", [*tenant, "--", "taskset", "-c", cores(lab.placement.engines), *command]
+    )

@@ -8,9 +8,16 @@ from pathlib import Path
 import httpx
 import pytest
 
+from valve_sidecar.config import DATA_PLANES
+
 from .stage import Request, Stage, valve, wait_until
 
 pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(autouse=True, params=DATA_PLANES)
+def data_plane(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VALVE_DATA_PLANE", request.param)
 
 
 def serve_once(stage: Stage, *arguments: str) -> tuple[int, str]:

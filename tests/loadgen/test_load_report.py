@@ -4,9 +4,8 @@ from typing import Any
 
 import pytest
 
-from valve_loadgen import load_report
 from valve_loadgen.exchange import Exchange
-from valve_loadgen.load_report import Measured, report, row
+from valve_loadgen.load_report import Measured, report
 from valve_loadgen.slo import Slo
 
 MS, SECOND = 1_000_000, 1_000_000_000
@@ -80,8 +79,3 @@ def test_what_makes_a_run_invalid(exchanges: list[Exchange], more: dict[str, Any
     figures = told(exchanges, **more)
     assert not figures["valid"]
     assert any(reason in each for each in figures["reasons"])
-
-
-def test_a_row_has_its_columns() -> None:
-    assert len(row(answered(1))) == len(load_report.COLUMNS)
-    assert row(answered(1, token_ns=[]))[4:6] == ["", ""]

@@ -54,6 +54,21 @@ async def test_a_socket_closed_by_one_before_is_left_alone() -> None:
             end.close()
 
 
+async def test_nothing_is_read_while_something_is_to_be_sent() -> None:
+    ours, theirs = socket.socketpair()
+    reader, called = Reader(), asyncio.Event()
+    reader.busy_at_ns = time.monotonic_ns()
+    reader.add(ours, lambda: (ours.recv(10), called.set()))
+    theirs.send(b"x")
+    await asyncio.sleep(0.02)
+    assert not called.is_set()
+    reader.busy_at_ns = readers.NEVER_NS
+    await called.wait()
+    reader.close()
+    ours.close()
+    theirs.close()
+
+
 @pytest.mark.parametrize(("busy_in_ns", "nap_s"), [(1 << 62, 0.15), (10_000_000, 0.01), (0, None)])
 async def test_a_nap_ends_before_the_loop_is_busy(
     busy_in_ns: int, nap_s: float | None, monkeypatch: pytest.MonkeyPatch

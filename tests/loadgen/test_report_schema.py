@@ -8,16 +8,18 @@ import orjson
 import pytest
 from jsonschema import Draft202012Validator
 
-from valve_loadgen import load_report
+from valve_loadgen.colocate_page import html
 from valve_loadgen.cpus import available
 from valve_loadgen.exact_mock import exact_mock
 from valve_loadgen.load_run import LoadRun, load_run
 from valve_loadgen.patterns import Pattern
+from valve_loadgen.requests_csv import COLUMNS
 from valve_loadgen.screen import Screen
 from valve_loadgen.slo import Slo
 from valve_loadgen.workload import Span, Workload
 
 PAGE = Path(__file__).parents[2] / "docs/report.md"
+RESULTS = PAGE.parent / "results"
 
 
 def schemas() -> dict[str, Draft202012Validator]:
@@ -42,9 +44,18 @@ async def test_a_real_run_is_as_described_and_leaves_its_files(tmp_path: Path) -
     assert (report["model"], report["goodput"]["fraction"]) == ("exact-mock", 1.0)
     assert orjson.loads((tmp_path / "report.json").read_bytes()) == report
     lines = (tmp_path / "requests.csv").read_text().splitlines()
-    assert lines[0] == ",".join(load_report.COLUMNS)
+    assert lines[0] == ",".join(COLUMNS)
     assert len(lines) == 11
     assert (tmp_path / "report.html").read_text().startswith("<!doctype html>")
+
+
+@pytest.mark.skipif(not RESULTS.is_dir(), reason="source archives carry no results")
+def test_recorded_runs_are_as_described() -> None:
+    checks = orjson.loads((RESULTS / "2026-11-25-selfcheck/report.json").read_bytes())["runs"]
+    assert [problems("self-check", each["report"]) for each in checks] == [[]] * len(checks)
+    colocation = orjson.loads((RESULTS / "2026-11-25-baselines/report.json").read_bytes())
+    assert problems("colocate", colocation) == []
+    assert html(colocation).count("<svg") == 10
 
 
 @pytest.mark.parametrize("title", ["self-check", "run", "colocate"])

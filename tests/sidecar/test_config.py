@@ -22,6 +22,11 @@ def test_a_kubernetes_service_named_valve_does_not_confuse_us() -> None:
     assert config.listen == ServeConfig().listen
 
 
+def test_truth_from_the_environment() -> None:
+    assert load_config(UP, None, {"VALVE_MEASURE_ARRIVALS": "1"}).measure_arrivals is True
+    assert load_config(UP, None, {"VALVE_MEASURE_ARRIVALS": "false"}).measure_arrivals is False
+
+
 def test_devices_from_the_environment() -> None:
     assert load_config(UP, None, {"VALVE_DEVICE": "cpu, GPU-1"}).device == ("cpu", "GPU-1")
 
@@ -36,6 +41,8 @@ def test_devices_from_the_environment() -> None:
         (UP | {"cooldown_ms": "soon"}, "cooldown_ms must be a number"),
         (UP | {"cooldown_ms": float("nan")}, "cooldown_ms must be a number"),
         (UP | {"engine": "vllm2"}, "engine must be one of"),
+        (UP | {"data_plane": "nginx"}, "data_plane must be one of native, aiohttp"),
+        (UP | {"measure_arrivals": "perhaps"}, "measure_arrivals must be true or false"),
         (UP | {"listen": 8780}, "listen must be text"),
         (UP | {"device": [1]}, "device must be device names"),
     ],

@@ -1,7 +1,8 @@
-"""Starting and stopping the aiohttp data plane; what it carries is in tests/conformance."""
+"""Starting and stopping the data planes; what they carry is in tests/conformance."""
 
 import logging
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -13,6 +14,7 @@ from valve_sidecar import proxy, relay
 from valve_sidecar.address import Address
 from valve_sidecar.errors import ListenError, SidecarError
 from valve_sidecar.flight import Flight, Head, Outcome
+from valve_sidecar.native_plane import NativePlane
 from valve_sidecar.proxy import AiohttpPlane
 
 
@@ -35,15 +37,24 @@ class Intake:
         self.errors.append(kind)
 
 
-def plane_on(listen: Address, intake: Intake | None = None, *, reuse_port: bool = False) -> AiohttpPlane:
-    nowhere = Address("127.0.0.1", 1)
-    return AiohttpPlane(listen, nowhere, by_name("openai"), intake or Intake(), reuse_port=reuse_port)
-
-
+Plane = AiohttpPlane | NativePlane
+PlaneOn = Callable[..., Plane]
+NOWHERE = Address("127.0.0.1", 1)
 ANY_PORT = Address("127.0.0.1", 0)
 
 
-async def test_port_zero_becomes_a_real_port() -> None:
+@pytest.fixture(params=[AiohttpPlane, NativePlane], ids=["aiohttp", "native"])
+def plane_on(request: pytest.FixtureRequest) -> PlaneOn:
+    def build(listen: Address, intake: Intake | None = None, *, reuse_port: bool = False) -> Plane:
+        plane: Plane = request.param(
+            listen, NOWHERE, by_name("openai"), intake or Intake(), reuse_port=reuse_port
+        )
+        return plane
+
+    return build
+
+
+async def test_port_zero_becomes_a_real_port(plane_on: PlaneOn) -> None:
     plane = plane_on(ANY_PORT)
     await plane.start()
     assert plane.bound.host == "127.0.0.1"
@@ -51,19 +62,19 @@ async def test_port_zero_becomes_a_real_port() -> None:
     await plane.drain(1)
 
 
-async def test_a_port_in_use() -> None:
+async def test_a_port_in_use(plane_on: PlaneOn) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(ListenError, match=rf"127\.0\.0\.1:{port}.*in use.*another --listen"):
             await plane_on(Address("127.0.0.1", port)).start()
 
 
-async def test_an_address_of_another_machine() -> None:
+async def test_an_address_of_another_machine(plane_on: PlaneOn) -> None:
     with pytest.raises(ListenError, match=r"192\.0\.2\.1"):
         await plane_on(Address("192.0.2.1", 0)).start()
 
 
-async def test_workers_share_a_port() -> None:
+async def test_workers_share_a_port(plane_on: PlaneOn) -> None:
     first = plane_on(ANY_PORT, reuse_port=True)
     await first.start()
     second = plane_on(first.bound, reuse_port=True)
@@ -73,7 +84,7 @@ async def test_workers_share_a_port() -> None:
     await second.drain(1)
 
 
-async def test_a_unix_socket_left_behind_is_replaced(tmp_path: Path) -> None:
+async def test_a_unix_socket_left_behind_is_replaced(plane_on: PlaneOn, tmp_path: Path) -> None:
     path = tmp_path / "in.sock"
     with socket.socket(socket.AF_UNIX) as old:
         old.bind(str(path))
@@ -85,7 +96,7 @@ async def test_a_unix_socket_left_behind_is_replaced(tmp_path: Path) -> None:
     assert not path.exists()
 
 
-async def test_a_unix_socket_in_use_is_left_alone(tmp_path: Path) -> None:
+async def test_a_unix_socket_in_use_is_left_alone(plane_on: PlaneOn, tmp_path: Path) -> None:
     address = Address(path=str(tmp_path / "in.sock"))
     living = plane_on(address)
     await living.start()
@@ -96,7 +107,7 @@ async def test_a_unix_socket_in_use_is_left_alone(tmp_path: Path) -> None:
     await living.drain(1)
 
 
-async def test_a_file_is_not_replaced_by_a_socket(tmp_path: Path) -> None:
+async def test_a_file_is_not_replaced_by_a_socket(plane_on: PlaneOn, tmp_path: Path) -> None:
     path = tmp_path / "precious"
     path.write_text("data")
     with pytest.raises(ListenError, match="in use"):
@@ -104,7 +115,7 @@ async def test_a_file_is_not_replaced_by_a_socket(tmp_path: Path) -> None:
     assert path.read_text() == "data"
 
 
-async def test_a_folder_that_does_not_exist(tmp_path: Path) -> None:
+async def test_a_folder_that_does_not_exist(plane_on: PlaneOn, tmp_path: Path) -> None:
     with pytest.raises(ListenError, match="No such file"):
         await plane_on(Address(path=str(tmp_path / "no" / "in.sock"))).start()
 
@@ -114,7 +125,7 @@ async def test_the_python_parser_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(proxy, "HttpRequestParser", HttpRequestParserPy)
     with pytest.raises(SidecarError, match=r"CVE-2026-111750.*AIOHTTP_NO_EXTENSIONS"):
-        await plane_on(ANY_PORT).start()
+        await AiohttpPlane(ANY_PORT, NOWHERE, by_name("openai"), Intake()).start()
 
 
 async def test_an_error_of_our_own_is_told_logged_and_counted(
@@ -125,7 +136,7 @@ async def test_an_error_of_our_own_is_told_logged_and_counted(
 
     monkeypatch.setattr(relay.Upstream, "connect", break_down)
     intake = Intake()
-    plane = plane_on(ANY_PORT, intake)
+    plane = AiohttpPlane(ANY_PORT, NOWHERE, by_name("openai"), intake)
     await plane.start()
     async with plane.bound.client(5) as client:
         response = await client.post(
@@ -137,7 +148,9 @@ async def test_an_error_of_our_own_is_told_logged_and_counted(
     await plane.drain(1)
 
 
-async def test_nothing_of_a_request_reaches_the_log(caplog: pytest.LogCaptureFixture) -> None:
+async def test_nothing_of_a_request_reaches_the_log(
+    plane_on: PlaneOn, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.DEBUG)
     plane = plane_on(ANY_PORT)
     await plane.start()
@@ -155,7 +168,7 @@ async def test_nothing_of_a_request_reaches_the_log(caplog: pytest.LogCaptureFix
     assert "s3cret" not in "".join(own)
 
 
-async def test_draining_twice_is_harmless() -> None:
+async def test_draining_twice_is_harmless(plane_on: PlaneOn) -> None:
     plane = plane_on(ANY_PORT)
     await plane.start()
     await plane.drain(1)

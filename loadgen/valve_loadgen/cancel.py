@@ -1,0 +1,75 @@
+"""Owns how long a hang-up takes to reach the engine: while it streams, before its first byte, in silence."""
+
+import select
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from statistics import median
+
+REQUEST = b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+CHUNK = b"e\r\ndata: token\n\n\n\r\n"
+CASES = ("streaming", "before_first_byte", "silent_stream")
+PATIENCE_S = 1.0
+CHUNK_PERIOD_S = 0.001
+
+
+@contextmanager
+def engine() -> Iterator[socket.socket]:
+    """A listening socket on 127.0.0.1."""
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as listener:
+        listener.settimeout(PATIENCE_S * 5)
+        yield listener
+
+
+def cancel_us(port: int, listener: socket.socket, case: str) -> float | None:
+    """One request to `port`, given up. None: the engine did not see it within PATIENCE_S."""
+    client = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S * 5)
+    client.sendall(REQUEST)
+    with closing(listener.accept()[0]) as connection:
+        begin(client, connection, case)
+        hung_up_s = time.perf_counter()
+        client.close()
+        seen = sees_end(connection, streams=case == "streaming")
+        return (time.perf_counter() - hung_up_s) * 1e6 if seen else None
+
+
+def begin(client: socket.socket, connection: socket.socket, case: str) -> None:
+    """Up to the moment at which the client hangs up."""
+    received = b""
+    while not received.endswith(b"{}"):
+        received += connection.recv(65_536)
+    if case == "before_first_byte":
+        return
+    connection.sendall(HEAD + (CHUNK if case == "streaming" else b""))
+    client.recv(65_536)
+
+
+def sees_end(connection: socket.socket, *, streams: bool) -> bool:
+    """Whether the engine's connection ends in time, while it goes on streaming or not."""
+    deadline_s = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline_s:
+        if select.select([connection], [], [], CHUNK_PERIOD_S)[0]:
+            return True
+        try:
+            connection.sendall(CHUNK if streams else b"")
+        except OSError:
+            return True
+    return False
+
+
+def median_us(port: int, listener: socket.socket, case: str, samples: int) -> float | None:
+    """None if a hang-up did not arrive."""
+    found: list[float] = []
+    for _ in range(samples):
+        took_us = cancel_us(port, listener, case)
+        if took_us is None:
+            return None
+        found.append(took_us)
+    return median(found)
+
+
+def measure(port: int, listener: socket.socket, samples: int) -> dict[str, float | None]:
+    """The median of each case in us."""
+    return {case: median_us(port, listener, case, samples) for case in CASES}

@@ -1,0 +1,93 @@
+/* valve/intake.h - the native intake: classifies what arrives, closes the gate first, keeps the stamps.
+ *
+ * It implements vlv_intake_calls (valve/plane.h) without the interpreter. Everything runs on the plane's
+ * thread, but for vlv_intake_stats() and the log, which any thread may read.
+ */
+#ifndef VALVE_INTAKE_H
+#define VALVE_INTAKE_H
+
+#include "valve/plane.h"
+
+#define VLV_ARRIVAL_BUCKETS 16
+
+/* Written by the plane's thread only. */
+struct vlv_intake_stats {
+  VLV_ATOMIC(uint64_t) in_flight;
+  VLV_ATOMIC(uint64_t) passed_through; /* requests that are not inference */
+  VLV_ATOMIC(uint64_t) tokens;
+  VLV_ATOMIC(uint64_t) closes_per_request_max;
+  VLV_ATOMIC(uint64_t) requests[4]; /* by enum vlv_outcome */
+  VLV_ATOMIC(uint64_t) errors[VLV_ERROR_KINDS];
+  VLV_ATOMIC(uint64_t) state; /* enum gate_state: open, closed, asking, cooling */
+  VLV_ATOMIC(uint64_t) held;
+  VLV_ATOMIC(uint64_t) closes, lapses, released;
+  VLV_ATOMIC(uint64_t) closed_ns;    /* time spent closed, up to the last opening */
+  VLV_ATOMIC(uint64_t) closed_at_ns; /* 0: open */
+  VLV_ATOMIC(uint64_t) cooldown_ns;
+  VLV_ATOMIC(uint64_t)
+  question; /* the epoch of the last question to the engine; its asking writes notice_fd */
+  /* Bytes readable to gate signalled: [i] counts up to 2^i us, the last one what is above. */
+  VLV_ATOMIC(uint64_t) arrivals[VLV_ARRIVAL_BUCKETS + 1];
+  VLV_ATOMIC(uint64_t) arrivals_sum_ns;
+};
+
+struct vlv_intake_options {
+  bool gated;                 /* the policy runs (modes enforce and observe) */
+  bool measures_arrivals;     /* fills `arrivals` */
+  uint64_t fixed_cooldown_ns; /* UINT64_MAX: from the decode gaps */
+  int notice_fd;              /* an eventfd */
+  /* Whether a request makes the engine compute. Asked once for each method and path, on the plane's thread;
+   * the answers are kept. */
+  bool (*is_inference)(const char *method, size_t method_len, const char *path, size_t path_len,
+                       bool upgrade);
+};
+
+struct vlv_intake;
+
+VLV_API struct vlv_intake *vlv_intake_create(const struct vlv_intake_options *options);
+VLV_API void vlv_intake_destroy(struct vlv_intake *intake);
+VLV_API const struct vlv_intake_calls *vlv_intake_calls(void);
+VLV_API const struct vlv_intake_stats *vlv_intake_stats(const struct vlv_intake *intake);
+
+/* Tasks for vlv_plane_post(), the intake being their context. */
+/* `holder`: our row in the node segment (a struct vlv_holder *), or 0. What is closed by then is closed for
+ * real at once. It must live until the plane has stopped or another one is set. */
+VLV_API void vlv_intake_set_holder(void *intake, uint64_t holder, uint64_t unused);
+/* The engine's load. `epoch`: of the question. */
+enum vlv_load { VLV_LOAD_IDLE, VLV_LOAD_BUSY, VLV_LOAD_UNKNOWN };
+VLV_API void vlv_intake_answer(void *intake, uint64_t epoch, uint64_t load);
+/* How long an engine that does not tell its load is taken to run on after a doubtful end; the time between
+ * two questions to one that does. To be set before the first request. */
+VLV_API void vlv_intake_set_engine(void *intake, uint64_t guard_ns, uint64_t ask_again_ns);
+/* The engine's rules have changed. */
+VLV_API void vlv_intake_forget_routes(void *intake, uint64_t unused, uint64_t also_unused);
+
+/* ---- the log of what happened, in order; it keeps the last VLV_LOG_CAPACITY events ---- */
+
+#define VLV_LOG_CAPACITY 65536
+#define VLV_REQUEST_ID_MAX 128
+#define VLV_PATH_MAX 256
+#define VLV_MADE_MAX 1024
+
+enum vlv_event_kind { VLV_EVENT_CLOSE, VLV_EVENT_OPEN, VLV_EVENT_LAPSE, VLV_EVENT_REQUEST, VLV_EVENT_MADE };
+
+struct vlv_event {
+  uint64_t number, t_ns;
+  uint32_t kind, generation;
+  uint64_t readable_ns;
+  /* of a request */
+  uint64_t arrival_ns, gate_ns, first_token_ns, last_token_ns, finished_ns, max_gap_ns, tokens, closes_seen;
+  uint32_t closed_gate, status, outcome;
+  uint32_t request_id_len, path_len, made_len;
+  char request_id[VLV_REQUEST_ID_MAX], path[VLV_PATH_MAX];
+  char made[VLV_MADE_MAX]; /* what vlv_log_add() was given */
+};
+
+/* Copies events from number `since` on whose kind is in `kinds` (1 << enum vlv_event_kind), at most
+ * `capacity`; those that are gone are left out. *next: where to go on. Returns how many. */
+VLV_API uint64_t vlv_log_read(const struct vlv_intake *intake, uint64_t since, uint32_t kinds,
+                              struct vlv_event *out, uint64_t capacity, uint64_t *next);
+/* Adds an event that is made already (text, at most VLV_MADE_MAX bytes). */
+VLV_API void vlv_log_add(struct vlv_intake *intake, uint64_t t_ns, const char *text, size_t len);
+
+#endif

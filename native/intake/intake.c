@@ -1,0 +1,162 @@
+/* The hot path: classify, store and wake, two clock reads. Everything else happens after the answer. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "gate.h"
+
+static struct flight *new_flight(const struct vlv_request *request) {
+  size_t id = request->request_id_len, path = request->path_len;
+  if (id > VLV_REQUEST_ID_MAX) id = VLV_REQUEST_ID_MAX;
+  if (path > VLV_PATH_MAX) path = VLV_PATH_MAX;
+  struct flight *flight = malloc(sizeof *flight + (id > 0 ? id : 32) + path);
+  if (flight == NULL) return NULL;
+  *flight = (struct flight){.readable_ns = request->readable_ns, .upgrade = request->upgrade};
+  flight->request_id_len = (uint16_t)id;
+  flight->path_len = (uint16_t)path;
+  flight->tokens = calloc(1, sizeof *flight->tokens);
+  return flight;
+}
+
+/* A request without an id gets one of ours. */
+static void write_texts(struct vlv_intake *intake, struct flight *flight, const struct vlv_request *request) {
+  if (flight->request_id_len > 0)
+    memcpy(flight->texts, request->request_id, flight->request_id_len);
+  else
+    flight->request_id_len =
+        (uint16_t)sprintf(flight->texts, "valve-%llu", (unsigned long long)++intake->numbers);
+  memcpy(flight->texts + flight->request_id_len, request->path, flight->path_len);
+}
+
+static void note_latency(struct vlv_intake *intake, const struct flight *flight) {
+  uint64_t latency_ns = flight->gate_ns - flight->readable_ns;
+  unsigned bucket = 0;
+  while (bucket < VLV_ARRIVAL_BUCKETS && latency_ns > 1000ull << bucket) bucket++;
+  count_up(&intake->stats.arrivals[bucket], 1);
+  count_up(&intake->stats.arrivals_sum_ns, latency_ns);
+}
+
+static void *pass_through(struct vlv_intake *intake) {
+  count_up(&intake->stats.passed_through, 1);
+  return NULL;
+}
+
+static void *arrive(void *context, const struct vlv_request *request) {
+  struct vlv_intake *intake = context;
+  if (!routes_ask(&intake->routes, request)) return pass_through(intake);
+  uint64_t arrival_ns = vlv_now_ns();
+  if (intake->options.gated) gate_signal(intake);
+  uint64_t gate_ns = vlv_now_ns();
+  struct flight *flight = new_flight(request);
+  if (flight == NULL) {
+    gate_withdraw(intake);
+    return pass_through(intake);
+  }
+  flight->arrival_ns = arrival_ns;
+  flight->gate_ns = flight->progress_ns = gate_ns;
+  write_texts(intake, flight, request);
+  if (intake->options.gated) gate_arrived(intake, flight);
+  count_up(&intake->stats.in_flight, 1);
+  if (!flight->upgrade) prefill_began(&intake->cooldown);
+  if (intake->options.measures_arrivals) note_latency(intake, flight);
+  return flight;
+}
+
+static void note_first_token(struct vlv_intake *intake, struct flight *flight, uint64_t now_ns) {
+  flight->first_token_ns = now_ns;
+  if (!flight->upgrade) prefill_ended(&intake->cooldown, now_ns);
+}
+
+static void note_gap(struct vlv_intake *intake, struct flight *flight, uint64_t now_ns) {
+  uint64_t gap_ns = now_ns - flight->last_token_ns;
+  uint64_t decode_ns = decode_gap_ns(&intake->cooldown, flight->last_token_ns, now_ns);
+  if (gap_ns > flight->max_gap_ns) flight->max_gap_ns = gap_ns;
+  if (decode_ns > flight->max_decode_gap_ns) flight->max_decode_gap_ns = decode_ns;
+}
+
+static void progress(void *context, void *told, const char *data, size_t len) {
+  struct vlv_intake *intake = context;
+  struct flight *flight = told;
+  uint64_t now_ns = flight->progress_ns = vlv_now_ns();
+  if (intake->options.gated) gate_progressed(intake, flight);
+  if (flight->tokens == NULL || len == 0 || tokens_feed(flight->tokens, data, len) == 0) return;
+  if (flight->first_token_ns > 0)
+    note_gap(intake, flight, now_ns);
+  else
+    note_first_token(intake, flight, now_ns);
+  flight->last_token_ns = now_ns;
+}
+
+static void stop_counting(struct flight *flight) {
+  if (flight->tokens != NULL) flight->token_count = tokens_total(flight->tokens);
+  free(flight->tokens);
+  flight->tokens = NULL;
+}
+
+static void count_flight(struct vlv_intake *intake, const struct flight *flight) {
+  struct vlv_intake_stats *stats = &intake->stats;
+  count_up(&stats->in_flight, (uint64_t)-1);
+  count_up(&stats->tokens, flight->token_count);
+  count_up(&stats->requests[flight->outcome], 1);
+  if (flight->closes_seen > value_of(&stats->closes_per_request_max))
+    set_to(&stats->closes_per_request_max, flight->closes_seen);
+}
+
+static void finish(void *context, void *told, enum vlv_outcome outcome, int status) {
+  struct vlv_intake *intake = context;
+  struct flight *flight = told;
+  flight->finished_ns = vlv_now_ns();
+  flight->outcome = (uint8_t)outcome;
+  flight->status = (uint16_t)status;
+  stop_counting(flight);
+  bool never_spoke = flight->first_token_ns == 0 && !flight->upgrade;
+  if (never_spoke) prefill_ended(&intake->cooldown, flight->finished_ns);
+  cooldown_observe(&intake->cooldown, flight->max_decode_gap_ns);
+  bool sure = outcome == VLV_COMPLETED || outcome == VLV_REFUSED;
+  if (intake->options.gated) gate_finished(intake, flight, sure);
+  count_flight(intake, flight);
+  log_flight(&intake->log, flight);
+}
+
+static void count_error(void *context, enum vlv_error_kind kind) {
+  count_up(&((struct vlv_intake *)context)->stats.errors[kind], 1);
+}
+
+static uint64_t tick(void *context, uint64_t now_ns) {
+  struct vlv_intake *intake = context;
+  return intake->options.gated ? gate_tick(intake, now_ns) : UINT64_MAX;
+}
+
+const struct vlv_intake_calls *vlv_intake_calls(void) {
+  static const struct vlv_intake_calls calls = {arrive, progress, finish, count_error, tick};
+  return &calls;
+}
+
+const struct vlv_intake_stats *vlv_intake_stats(const struct vlv_intake *intake) {
+  return &intake->stats;
+}
+
+void vlv_intake_forget_routes(void *context, uint64_t unused, uint64_t also_unused) {
+  (void)unused, (void)also_unused;
+  routes_forget(&((struct vlv_intake *)context)->routes);
+}
+
+struct vlv_intake *vlv_intake_create(const struct vlv_intake_options *options) {
+  struct vlv_intake *intake = calloc(1, sizeof *intake);
+  if (intake == NULL) return NULL;
+  intake->options = *options;
+  intake->routes.ask = options->is_inference;
+  intake->cooldown.fixed_ns = options->fixed_cooldown_ns;
+  intake->timer_ns = UINT64_MAX;
+  intake->renewed_ns = vlv_now_ns();
+  controller_init(&intake->controller);
+  set_to(&intake->stats.cooldown_ns, cooldown_duration_ns(&intake->cooldown));
+  if (log_init(&intake->log)) return intake;
+  vlv_intake_destroy(intake);
+  return NULL;
+}
+
+void vlv_intake_destroy(struct vlv_intake *intake) {
+  log_free(&intake->log);
+  free(intake);
+}

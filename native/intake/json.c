@@ -1,0 +1,224 @@
+/* Follows the JSON text of an event just far enough to know which value has which name at which depth. */
+#include <string.h>
+
+#include "tokens.h"
+
+enum json_name {
+  NAME_NONE,
+  NAME_CHOICES,
+  NAME_DELTA,
+  NAME_TEXT,
+  NAME_CONTENT,
+  NAME_REASONING, /* any of the names of hidden text, and a refusal */
+  NAME_BLOCK,     /* a block's thinking or partial JSON */
+  NAME_TYPE,
+  NAME_ARGUMENTS,
+  NAME_FUNCTION,
+  NAME_FUNCTION_CALL,
+  NAME_TOOL_CALLS,
+  NAME_USAGE,
+  NAME_META_INFO,
+  NAME_RESPONSE, /* or a message: what may have a usage of its own */
+  NAME_TOTAL,    /* any of the engines' names for how many tokens they made */
+};
+
+static const struct {
+  const char *text;
+  enum json_name name;
+} names[] = {
+    {"content", NAME_CONTENT},
+    {"delta", NAME_DELTA},
+    {"text", NAME_TEXT},
+    {"type", NAME_TYPE},
+    {"usage", NAME_USAGE},
+    {"choices", NAME_CHOICES},
+    {"message", NAME_RESPONSE},
+    {"response", NAME_RESPONSE},
+    {"reasoning_content", NAME_REASONING},
+    {"reasoning", NAME_REASONING},
+    {"refusal", NAME_REASONING},
+    {"thinking", NAME_BLOCK},
+    {"partial_json", NAME_BLOCK},
+    {"arguments", NAME_ARGUMENTS},
+    {"function", NAME_FUNCTION},
+    {"function_call", NAME_FUNCTION_CALL},
+    {"tool_calls", NAME_TOOL_CALLS},
+    {"meta_info", NAME_META_INFO},
+    {"completion_tokens", NAME_TOTAL},
+    {"output_tokens", NAME_TOTAL},
+    {"tokens_predicted", NAME_TOTAL},
+};
+
+static enum json_name look_up(const struct json *json) {
+  for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+    if (strlen(names[i].text) == json->captured && memcmp(names[i].text, json->capture, json->captured) == 0)
+      return names[i].name;
+  return NAME_NONE;
+}
+
+void json_begin(struct json *json) {
+  *json = (struct json){0};
+}
+
+static bool under(const struct json *json, unsigned depth, enum json_name name) {
+  return json->depth > depth && json->path[depth] == name;
+}
+
+/* ---- what values mean ---- */
+
+static bool speaks_in_delta(const struct json *json) {
+  enum json_name name = json->name;
+  if (json->depth == 4) return name == NAME_CONTENT || name == NAME_REASONING;
+  if (name != NAME_ARGUMENTS) return false;
+  if (json->depth == 5) return under(json, 4, NAME_FUNCTION_CALL);
+  return json->depth == 7 && under(json, 4, NAME_TOOL_CALLS) && under(json, 6, NAME_FUNCTION);
+}
+
+static bool speaks_in_choice(const struct json *json) {
+  if (!under(json, 1, NAME_CHOICES)) return false;
+  if (json->depth == 3) return json->name == NAME_TEXT;
+  return under(json, 3, NAME_DELTA) && speaks_in_delta(json);
+}
+
+static void note_choice(struct event_facts *event) {
+  if (!event->choice_spoke) event->choices_spoken++;
+  event->choice_spoke = 1;
+}
+
+/* A string that is not empty begins. */
+static void note_text(const struct json *json, struct event_facts *event) {
+  enum json_name name = json->name;
+  if (json->depth == 1) {
+    event->text_speaks |= name == NAME_CONTENT || name == NAME_TEXT;
+    event->delta_speaks |= name == NAME_DELTA;
+  } else if (json->depth == 2 && under(json, 1, NAME_DELTA)) {
+    event->delta_speaks |= name == NAME_TEXT || name == NAME_BLOCK;
+  } else if (speaks_in_choice(json)) {
+    note_choice(event);
+  }
+}
+
+static bool is_total(const struct json *json) {
+  if (json->name != NAME_TOTAL) return false;
+  if (json->depth == 1) return true;
+  if (json->depth == 2) return under(json, 1, NAME_USAGE) || under(json, 1, NAME_META_INFO);
+  return json->depth == 3 && under(json, 1, NAME_RESPONSE) && under(json, 2, NAME_USAGE);
+}
+
+static void note_type(const struct json *json, struct event_facts *event) {
+  if (json->depth != 1 || json->name != NAME_TYPE) return;
+  event->has_type = 1;
+  event->type_is_delta = memcmp(json->ending, "delta", sizeof json->ending) == 0;
+}
+
+/* ---- the text, byte by byte ---- */
+
+static void begin_string(struct json *json) {
+  json->in_string = 1;
+  json->captured = 0;
+  memset(json->ending, 0, sizeof json->ending);
+}
+
+static void end_string(struct json *json, struct event_facts *event) {
+  json->in_string = 0;
+  json->text = look_up(json);
+  json->after_name = json->name == NAME_NONE;
+  note_type(json, event);
+  json->name = NAME_NONE;
+}
+
+static void keep_byte(struct json *json, char byte) {
+  if (json->captured < NAME_MAX_LEN) json->capture[json->captured] = byte;
+  if (json->captured < UINT8_MAX) json->captured++;
+  if (json->name != NAME_TYPE) return;
+  memmove(json->ending, json->ending + 1, sizeof json->ending - 1);
+  json->ending[sizeof json->ending - 1] = byte;
+}
+
+/* Inside a string, behind what can matter. Returns where the string, or an escape in it, comes. */
+static const char *skip(const char *at, const char *end) {
+  while (at < end && *at != '"' && *at != '\\') at++;
+  return at;
+}
+
+static const char *read_string(struct json *json, struct event_facts *event, const char *at,
+                               const char *end) {
+  if (json->captured > NAME_MAX_LEN && json->name != NAME_TYPE && !json->escaped) at = skip(at, end);
+  if (at == end) return at;
+  char byte = *at++;
+  if (byte == '"' && !json->escaped) {
+    end_string(json, event);
+    return at;
+  }
+  if (json->captured == 0) note_text(json, event);
+  json->escaped = byte == '\\' && !json->escaped;
+  keep_byte(json, byte);
+  return at;
+}
+
+static void open_container(struct json *json, struct event_facts *event, char byte) {
+  if (json->depth == 1 && json->name == NAME_CHOICES) event->has_choices = byte == '[';
+  if (json->depth < PATH_DEPTH) json->path[json->depth] = json->name;
+  json->depth++;
+  json->name = NAME_NONE;
+  if (json->depth == 3 && under(json, 1, NAME_CHOICES)) event->choice_spoke = 0;
+}
+
+static void end_number(struct json *json, uint64_t *usage) {
+  json->in_number = 0;
+  if (json->number_is_whole && is_total(json) && json->number > *usage) *usage = json->number;
+}
+
+static void read_number(struct json *json, char byte) {
+  if (!json->in_number) {
+    json->number = 0;
+    json->number_is_whole = 1;
+  }
+  json->in_number = 1;
+  bool digit = byte >= '0' && byte <= '9' && json->number < UINT32_MAX;
+  json->number_is_whole &= digit;
+  if (digit) json->number = json->number * 10 + (uint64_t)(byte - '0');
+}
+
+static bool is_of_number(char byte) {
+  return (byte >= '0' && byte <= '9') || byte == '-' || byte == '+' || byte == '.' || byte == 'e' ||
+         byte == 'E';
+}
+
+static void read_structure(struct json *json, struct event_facts *event, char byte) {
+  switch (byte) {
+    case '"':
+      return begin_string(json);
+    case ':':
+      json->name = json->after_name ? json->text : NAME_NONE;
+      json->after_name = 0;
+      return;
+    case '{':
+    case '[':
+      return open_container(json, event, byte);
+    case '}':
+    case ']':
+      if (json->depth > 0) json->depth--;
+      json->name = NAME_NONE;
+      return;
+    case ',':
+      json->name = NAME_NONE;
+      return;
+  }
+}
+
+void json_feed(struct json *json, struct event_facts *event, uint64_t *usage, const char *data, size_t len) {
+  const char *at = data, *end = data + len;
+  while (at < end) {
+    if (json->in_string) {
+      at = read_string(json, event, at, end);
+      continue;
+    }
+    if (json->name != NAME_NONE && is_of_number(*at)) {
+      read_number(json, *at++);
+      continue;
+    }
+    if (json->in_number) end_number(json, usage);
+    read_structure(json, event, *at++);
+  }
+}

@@ -1,0 +1,121 @@
+#include "log.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "gate.h"
+
+bool log_init(struct log *log) {
+  pthread_mutex_init(&log->mutex, NULL);
+  log->entries = calloc(VLV_LOG_CAPACITY, sizeof *log->entries);
+  return log->entries != NULL;
+}
+
+void log_free(struct log *log) {
+  for (uint64_t i = 0; log->entries != NULL && i < VLV_LOG_CAPACITY; i++) free(log->entries[i].more);
+  free(log->entries);
+  pthread_mutex_destroy(&log->mutex);
+}
+
+static void append(struct log *log, struct entry entry) {
+  pthread_mutex_lock(&log->mutex);
+  struct entry *place = &log->entries[log->next++ % VLV_LOG_CAPACITY];
+  void *old = place->more;
+  *place = entry;
+  pthread_mutex_unlock(&log->mutex);
+  free(old);
+}
+
+void log_event(struct log *log, enum vlv_event_kind kind, uint64_t t_ns, uint32_t generation) {
+  append(log, (struct entry){t_ns, kind, generation, NULL});
+}
+
+void log_text(struct log *log, struct entry entry, uint64_t readable_ns, const char *text, size_t len) {
+  struct note *note = malloc(sizeof *note + len);
+  if (note != NULL) {
+    note->readable_ns = readable_ns;
+    note->len = len;
+    memcpy(note->text, text, len);
+  }
+  entry.more = note;
+  append(log, entry);
+}
+
+void log_flight(struct log *log, struct flight *flight) {
+  append(log, (struct entry){flight->finished_ns, VLV_EVENT_REQUEST, flight->generation, flight});
+}
+
+/* ---- reading ---- */
+
+static void copy_flight(struct vlv_event *event, const struct flight *flight) {
+  event->readable_ns = flight->readable_ns;
+  event->arrival_ns = flight->arrival_ns;
+  event->gate_ns = flight->gate_ns;
+  event->first_token_ns = flight->first_token_ns;
+  event->last_token_ns = flight->last_token_ns;
+  event->finished_ns = flight->finished_ns;
+  event->max_gap_ns = flight->max_gap_ns;
+  event->tokens = flight->token_count;
+  event->closes_seen = flight->closes_seen;
+  event->closed_gate = flight->closed_gate;
+  event->status = flight->status;
+  event->outcome = flight->outcome;
+  event->request_id_len = flight->request_id_len;
+  event->path_len = flight->path_len;
+  memcpy(event->request_id, flight->texts, flight->request_id_len);
+  memcpy(event->path, flight->texts + flight->request_id_len, flight->path_len);
+}
+
+static void copy_note(struct vlv_event *event, const struct note *note) {
+  bool made = event->kind == VLV_EVENT_MADE;
+  size_t room = made ? VLV_MADE_MAX : VLV_REQUEST_ID_MAX, len = note->len < room ? note->len : room;
+  event->readable_ns = note->readable_ns;
+  memcpy(made ? event->made : event->request_id, note->text, len);
+  *(made ? &event->made_len : &event->request_id_len) = (uint32_t)len;
+}
+
+static void copy_entry(struct vlv_event *event, const struct entry *entry) {
+  event->t_ns = entry->t_ns;
+  event->kind = entry->kind;
+  event->generation = entry->generation;
+  event->request_id_len = event->path_len = event->made_len = 0;
+  if (entry->kind == VLV_EVENT_REQUEST)
+    copy_flight(event, entry->more);
+  else if (entry->more != NULL)
+    copy_note(event, entry->more);
+}
+
+static uint64_t oldest_of(const struct log *log) {
+  return log->next > VLV_LOG_CAPACITY ? log->next - VLV_LOG_CAPACITY : 0;
+}
+
+static uint64_t clamp(uint64_t value, uint64_t low, uint64_t high) {
+  if (value < low) return low;
+  return value < high ? value : high;
+}
+
+/* Returns where it stopped. */
+static uint64_t copy_some(const struct log *log, uint64_t number, uint32_t kinds, struct vlv_event *out,
+                          uint64_t capacity, uint64_t *count) {
+  for (; *count < capacity && number < log->next; number++) {
+    const struct entry *entry = &log->entries[number % VLV_LOG_CAPACITY];
+    if ((kinds >> entry->kind & 1) == 0) continue;
+    out[*count].number = number;
+    copy_entry(&out[(*count)++], entry);
+  }
+  return number;
+}
+
+uint64_t vlv_log_read(const struct vlv_intake *intake, uint64_t since, uint32_t kinds, struct vlv_event *out,
+                      uint64_t capacity, uint64_t *next) {
+  struct log *log = (struct log *)&intake->log;
+  uint64_t count = 0;
+  pthread_mutex_lock(&log->mutex);
+  *next = copy_some(log, clamp(since, oldest_of(log), log->next), kinds, out, capacity, &count);
+  pthread_mutex_unlock(&log->mutex);
+  return count;
+}
+
+void vlv_log_add(struct vlv_intake *intake, uint64_t t_ns, const char *text, size_t len) {
+  log_text(&intake->log, (struct entry){.t_ns = t_ns, .kind = VLV_EVENT_MADE}, 0, text, len);
+}

@@ -1,0 +1,9 @@
+/* hurry.h - the shortest way from an event to the calling thread. */
+#ifndef VALVE_HURRY_H
+#define VALVE_HURRY_H
+
+/* Best effort, without privilege: the thread runs as soon as it is woken, even beside a busy one on its core.
+ */
+void hurry(void);
+
+#endif

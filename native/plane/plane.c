@@ -1,0 +1,252 @@
+/* The data plane's thread: waits, hands events to their ends, keeps the time. */
+#include "plane.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "hurry.h"
+
+#define EVENTS_AT_ONCE 256
+
+void pieces_reset(struct pieces *pieces) {
+  pieces->count = 0;
+  pieces->total = 0;
+}
+
+void bury(struct vlv_plane *plane, struct endpoint *endpoint) {
+  list_append(&plane->dying, &endpoint->timer);
+}
+
+static void tell(int fd) {
+  uint64_t one = 1;
+  if (fd >= 0 && write(fd, &one, sizeof one) < 0 && errno != EAGAIN) abort(); /* an eventfd cannot fail */
+}
+
+void exchange_counted(struct vlv_plane *plane, int change) {
+  uint64_t now = atomic_load_explicit(&plane->exchanges, memory_order_relaxed) + (uint64_t)(int64_t)change;
+  atomic_store_explicit(&plane->exchanges, now, memory_order_relaxed);
+  if (now == 0 && plane->draining) tell(plane->drained_fd);
+}
+
+/* ---- what others ask of the thread ---- */
+
+void vlv_plane_post(struct vlv_plane *plane, void (*task)(void *, uint64_t, uint64_t), void *context,
+                    uint64_t first, uint64_t second) {
+  pthread_mutex_lock(&plane->mutex);
+  if (plane->task_count == plane->task_capacity) {
+    size_t capacity = plane->task_capacity * 2 + 8;
+    struct task *tasks = realloc(plane->tasks, capacity * sizeof *tasks);
+    if (tasks == NULL) abort();
+    plane->tasks = tasks;
+    plane->task_capacity = capacity;
+  }
+  plane->tasks[plane->task_count++] = (struct task){task, context, first, second};
+  pthread_mutex_unlock(&plane->mutex);
+  tell(plane->wake.fd);
+}
+
+static void run_tasks(struct vlv_plane *plane) {
+  uint64_t times;
+  if (read(plane->wake.fd, &times, sizeof times) < 0 && errno != EAGAIN) abort();
+  pthread_mutex_lock(&plane->mutex);
+  struct task *tasks = plane->tasks;
+  size_t count = plane->task_count;
+  plane->tasks = NULL;
+  plane->task_count = plane->task_capacity = 0;
+  pthread_mutex_unlock(&plane->mutex);
+  for (size_t i = 0; i < count; i++) tasks[i].run(tasks[i].context, tasks[i].first, tasks[i].second);
+  free(tasks);
+}
+
+static void stop_listening(struct vlv_plane *plane) {
+  for (size_t i = 0; i < plane->listener_count; i++)
+    if (!plane->listeners[i].closed) endpoint_close(&plane->listeners[i], false);
+  plane->listen_again_ns = 0;
+}
+
+static void drain_task(void *context, uint64_t fd, uint64_t unused) {
+  struct vlv_plane *plane = context;
+  (void)unused;
+  plane->draining = true;
+  plane->drained_fd = (int)fd;
+  stop_listening(plane);
+  exchange_counted(plane, 0);
+}
+
+void vlv_plane_drain(struct vlv_plane *plane, int drained_fd) {
+  vlv_plane_post(plane, drain_task, plane, (uint64_t)drained_fd, 0);
+}
+
+void vlv_plane_reuse_streams(void *plane, uint64_t reuse, uint64_t unused) {
+  (void)unused;
+  ((struct vlv_plane *)plane)->reuses_streams = reuse;
+}
+
+uint64_t vlv_plane_exchanges(const struct vlv_plane *plane) {
+  return atomic_load_explicit(&plane->exchanges, memory_order_relaxed);
+}
+
+static void stop_task(void *context, uint64_t first, uint64_t second) {
+  (void)first, (void)second;
+  ((struct vlv_plane *)context)->stopping = true;
+}
+
+void vlv_plane_set_engine(struct vlv_plane *plane, const struct sockaddr_storage *addresses,
+                          const socklen_t *lengths, size_t count) {
+  if (count > VLV_ADDRESSES_MAX) count = VLV_ADDRESSES_MAX;
+  pthread_mutex_lock(&plane->mutex);
+  memcpy(plane->addresses, addresses, count * sizeof *addresses);
+  memcpy(plane->address_lengths, lengths, count * sizeof *lengths);
+  plane->address_count = count;
+  pthread_mutex_unlock(&plane->mutex);
+}
+
+/* ---- the thread ---- */
+
+static bool is_idle_engine(const struct endpoint *endpoint) {
+  return endpoint->role == ROLE_ENGINE && ((const struct engine *)endpoint)->state == ENGINE_IDLE;
+}
+
+static void dispatch(struct vlv_plane *plane, struct endpoint *endpoint, uint32_t events) {
+  if (endpoint->closed) return;
+  switch (endpoint->role) {
+    case ROLE_LISTENER:
+      return client_accept(plane, endpoint);
+    case ROLE_WAKE:
+      return run_tasks(plane);
+    case ROLE_CLIENT:
+      return client_event((struct client *)endpoint, events);
+    case ROLE_ENGINE:
+      return engine_event((struct engine *)endpoint, events);
+  }
+}
+
+/* Idle engines' ends first: what has closed is not used again. Then clients: arrivals close the gate before
+ * anything else is done. Then what the engine says. */
+static void handle(struct vlv_plane *plane, struct epoll_event *events, int count) {
+  for (int i = 0; i < count; i++)
+    if (is_idle_engine(events[i].data.ptr)) {
+      dispatch(plane, events[i].data.ptr, events[i].events);
+      events[i].events = 0;
+    }
+  for (int i = 0; i < count; i++)
+    if (((struct endpoint *)events[i].data.ptr)->role != ROLE_ENGINE)
+      dispatch(plane, events[i].data.ptr, events[i].events);
+  for (int i = 0; i < count; i++)
+    if (((struct endpoint *)events[i].data.ptr)->role == ROLE_ENGINE && events[i].events != 0)
+      dispatch(plane, events[i].data.ptr, events[i].events);
+}
+
+static void free_dead(struct vlv_plane *plane) {
+  struct endpoint *endpoint;
+  while ((endpoint = timer_oldest(&plane->dying)) != NULL) {
+    list_remove(&endpoint->timer);
+    free(endpoint);
+  }
+}
+
+static void close_everything(struct vlv_plane *plane) {
+  stop_listening(plane);
+  while (!list_empty(&plane->clients)) {
+    struct client *client = member_of(struct client, all, plane->clients.next);
+    bool busy = client->state == CLIENT_BUSY || client->state == CLIENT_TUNNEL;
+    client_close(client, VLV_REFUSED, busy);
+  }
+  while (!list_empty(&plane->pool)) close_endpoint(timer_oldest(&plane->pool));
+  while (!list_empty(&plane->ending)) close_endpoint(timer_oldest(&plane->ending));
+  free_dead(plane);
+}
+
+static void *plane_main(void *argument) {
+  struct vlv_plane *plane = argument;
+  struct epoll_event events[EVENTS_AT_ONCE];
+  hurry();
+  plane->now_ns = vlv_now_ns();
+  while (!plane->stopping) {
+    keep_time(plane);
+    int count = epoll_wait(plane->epoll_fd, events, EVENTS_AT_ONCE, time_left(plane));
+    plane->now_ns = vlv_now_ns();
+    if (count > 0) handle(plane, events, count);
+    free_dead(plane);
+  }
+  close_everything(plane);
+  return NULL;
+}
+
+int vlv_plane_start(struct vlv_plane *plane) {
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  int error = pthread_create(&plane->thread, NULL, plane_main, plane);
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  if (error == 0) pthread_setname_np(plane->thread, "valve-plane");
+  plane->listening = error == 0;
+  return -error;
+}
+
+/* ---- birth and death ---- */
+
+static bool open_wake(struct vlv_plane *plane) {
+  int fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+  return fd >= 0 && endpoint_open(&plane->wake, ROLE_WAKE, plane->epoll_fd, fd) == 0;
+}
+
+static bool open_listeners(struct vlv_plane *plane, const struct vlv_plane_options *options) {
+  plane->listeners = calloc(options->listener_count, sizeof *plane->listeners);
+  if (plane->listeners == NULL) return false;
+  plane->listener_count = options->listener_count;
+  for (size_t i = 0; i < options->listener_count; i++)
+    if (endpoint_open(&plane->listeners[i], ROLE_LISTENER, plane->epoll_fd, options->listeners[i]) < 0)
+      return false;
+  return true;
+}
+
+static void init(struct vlv_plane *plane, const struct vlv_plane_options *options) {
+  struct link *lists[] = {&plane->clients, &plane->idle,   &plane->connecting,
+                          &plane->pool,    &plane->ending, &plane->dying};
+  for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) list_init(lists[i]);
+  pthread_mutex_init(&plane->mutex, NULL);
+  plane->wake.fd = plane->drained_fd = -1;
+  plane->keepalive_ns = (uint64_t)(options->keepalive_s * KEEPALIVE_SHARE * 1e9);
+  plane->connect_timeout_s = options->connect_timeout_s;
+  plane->connect_timeout_ns = (uint64_t)(options->connect_timeout_s * 1e9);
+  plane->calls = *options->calls;
+  plane->intake = options->intake;
+}
+
+static void destroy(struct vlv_plane *plane) {
+  stop_listening(plane);
+  if (plane->wake.fd >= 0) close(plane->wake.fd);
+  if (plane->epoll_fd >= 0) close(plane->epoll_fd);
+  pthread_mutex_destroy(&plane->mutex);
+  free(plane->listeners);
+  free(plane->tasks);
+  free(plane->engine_name);
+  free(plane->authority);
+  free(plane);
+}
+
+struct vlv_plane *vlv_plane_create(const struct vlv_plane_options *options) {
+  struct vlv_plane *plane = calloc(1, sizeof *plane);
+  if (plane == NULL) return NULL;
+  init(plane, options);
+  plane->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+  plane->engine_name = strdup(options->engine);
+  plane->authority = strdup(options->authority);
+  bool texts = plane->engine_name != NULL && plane->authority != NULL;
+  if (texts && plane->epoll_fd >= 0 && open_wake(plane) && open_listeners(plane, options)) return plane;
+  destroy(plane);
+  return NULL;
+}
+
+void vlv_plane_stop(struct vlv_plane *plane) {
+  if (plane->listening) {
+    vlv_plane_post(plane, stop_task, plane, 0, 0);
+    pthread_join(plane->thread, NULL);
+  }
+  destroy(plane);
+}

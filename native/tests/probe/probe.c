@@ -1,0 +1,182 @@
+/* The pure parts of the data plane, for tests in Python: a library of its own, not shipped. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "body.h"
+#include "controller.h"
+#include "head.h"
+#include "refusal.h"
+#include "tokens.h"
+#include "valve/intake.h"
+#include "writer.h"
+
+/* ---- heads ---- */
+
+struct probed_head {
+  int64_t taken; /* or an enum head_error */
+  int32_t refusal, status, minor;
+  uint32_t lengths, chunked, fields, says_close, reserved;
+  uint64_t length, method_len, target_at, target_len;
+};
+
+static void tell_head(struct probed_head *out, const struct head *head, const char *data, long taken) {
+  *out = (struct probed_head){.taken = taken};
+  if (taken <= 0) return;
+  out->refusal = head->method.len > 0 ? (int32_t)objection(head) : 0;
+  out->status = head->status;
+  out->minor = head->minor;
+  out->lengths = head->lengths;
+  out->chunked = head->chunked;
+  out->fields = head->count;
+  out->says_close = head->says_close;
+  out->length = head->length;
+  if (head->method.len == 0) return;
+  struct span target = origin_target(head->target);
+  out->method_len = head->method.len;
+  out->target_at = (uint64_t)(target.at - data);
+  out->target_len = target.len;
+}
+
+VLV_API void probe_request(const char *data, size_t len, struct probed_head *out) {
+  static struct field fields[HEAD_FIELDS_MAX];
+  struct head head = {.fields = fields, .capacity = HEAD_FIELDS_MAX};
+  tell_head(out, &head, data, head_read_request(&head, data, len));
+}
+
+VLV_API void probe_response(const char *data, size_t len, struct probed_head *out) {
+  static struct field fields[ENGINE_HEAD_FIELDS_MAX];
+  struct head head = {.fields = fields, .capacity = ENGINE_HEAD_FIELDS_MAX};
+  tell_head(out, &head, data, head_read_response(&head, data, len));
+}
+
+/* ---- bodies ---- */
+
+VLV_API struct body *probe_body_new(int framing, uint64_t length) {
+  struct body *body = calloc(1, sizeof *body);
+  body_begin(body, (enum framing)framing, length);
+  return body;
+}
+
+VLV_API void probe_body_free(struct body *body) {
+  body_free(body);
+  free(body);
+}
+
+static size_t copy_out(char *out, const struct pieces *pieces) {
+  char *at = out;
+  for (int i = 0; i < pieces->count; i++) {
+    memcpy(at, pieces->vectors[i].iov_base, pieces->vectors[i].iov_len);
+    at += pieces->vectors[i].iov_len;
+  }
+  return (size_t)(at - out);
+}
+
+/* Follows all of `data`. Returns how many bytes belonged to the body, or -1. */
+VLV_API int64_t probe_body_follow(struct body *body, const char *data, size_t len, char *wire,
+                                  size_t *wire_len, char *content, size_t *content_len) {
+  static struct pieces wires, contents;
+  size_t total = 0;
+  while (total < len && !body->ended) {
+    wires.count = contents.count = 0;
+    wires.total = contents.total = 0;
+    long taken = body_follow(body, data + total, len - total, (struct passing){&wires, &contents});
+    if (taken < 0) return -1;
+    *wire_len += copy_out(wire + *wire_len, &wires);
+    *content_len += copy_out(content + *content_len, &contents);
+    total += (size_t)taken;
+  }
+  return (int64_t)total;
+}
+
+VLV_API bool probe_body_ended(const struct body *body) {
+  return body->ended;
+}
+
+/* ---- tokens ---- */
+
+VLV_API struct tokens *probe_tokens_new(void) {
+  return calloc(1, sizeof(struct tokens));
+}
+
+VLV_API void probe_free(void *memory) {
+  free(memory);
+}
+
+VLV_API uint64_t probe_tokens_feed(struct tokens *tokens, const char *data, size_t len) {
+  return tokens_feed(tokens, data, len);
+}
+
+VLV_API uint64_t probe_tokens_total(const struct tokens *tokens) {
+  return tokens_total(tokens);
+}
+
+/* ---- the controller, with requests by number ---- */
+
+#define KEYS 16
+
+struct probed_controller {
+  struct controller controller;
+  struct hold holds[KEYS];
+};
+
+enum probed_call {
+  ARRIVED,
+  PROGRESSED,
+  FINISHED_SURE,
+  FINISHED_IN_DOUBT,
+  STALLED,
+  IDLE,
+  BUSY,
+  TIMER,
+  LAPSED
+};
+
+VLV_API struct probed_controller *probe_controller_new(void) {
+  struct probed_controller *probed = calloc(1, sizeof *probed);
+  controller_init(&probed->controller);
+  return probed;
+}
+
+static struct step call(struct probed_controller *probed, enum probed_call what, uint64_t argument) {
+  struct controller *controller = &probed->controller;
+  struct hold *hold = &probed->holds[argument % KEYS];
+  switch (what) {
+    case ARRIVED:
+      return controller_arrived(controller, hold);
+    case PROGRESSED:
+      return controller_progressed(controller, hold);
+    case FINISHED_SURE:
+    case FINISHED_IN_DOUBT:
+      return controller_finished(controller, hold, what == FINISHED_SURE);
+    case STALLED:
+      return controller_stalled(controller);
+    case IDLE:
+    case BUSY:
+      return controller_answered(controller, argument, what == BUSY);
+    case TIMER:
+      return controller_timer_fired(controller, argument);
+    default:
+      return controller_lapsed(controller);
+  }
+}
+
+struct probed_step {
+  uint64_t action, epoch, state, held, released;
+};
+
+VLV_API void probe_controller_call(struct probed_controller *probed, int what, uint64_t argument,
+                                   struct probed_step *out) {
+  struct step step = call(probed, (enum probed_call)what, argument);
+  const struct controller *controller = &probed->controller;
+  *out = (struct probed_step){step.action, step.epoch, controller->state, controller->held_count,
+                              controller->released};
+}
+
+/* ---- what the binding believes ---- */
+
+VLV_API size_t probe_size(int which) {
+  const size_t sizes[] = {sizeof(struct vlv_request),        sizeof(struct vlv_intake_calls),
+                          sizeof(struct vlv_plane_options),  sizeof(struct vlv_intake_stats),
+                          sizeof(struct vlv_intake_options), sizeof(struct vlv_event)};
+  return sizes[which];
+}

@@ -1,0 +1,59 @@
+"""Lets the native data plane tell an intake in Python: one call into the interpreter for each thing told.
+
+For tests and for intakes that are not native; the calls come on the plane's thread.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+from itertools import count
+from typing import Any
+
+from . import native
+from .flight import Flight, Head, Intake
+
+log = logging.getLogger(__name__)
+
+
+class Bridge:
+    """`calls` for the plane's options; it must outlive the plane."""
+
+    def __init__(self, intake: Intake) -> None:
+        self._intake = intake
+        self._flights: dict[int, Flight] = {}
+        self._numbers = count(1)
+        self._kinds = native.error_kinds()
+        self.calls = native.Calls(
+            native.ARRIVE(self._arrive),
+            native.PROGRESS(self._progress),
+            native.FINISH(self._finish),
+            native.COUNT_ERROR(self._count_error),
+        )
+        self.handle = None
+
+    def _arrive(self, _: Any, pointer: Any) -> int | None:
+        told = pointer.contents
+        request_id = native.text(told.request_id, told.request_id_len)
+        head = Head(
+            native.text(told.method, told.method_len),
+            native.text(told.path, told.path_len),
+            {"X-Request-Id": request_id} if request_id else {},
+            told.upgrade,
+            told.readable_ns,
+        )
+        flight = self._intake.arrive(head)
+        if flight is None:
+            return None
+        number = next(self._numbers)
+        self._flights[number] = flight
+        return number
+
+    def _progress(self, _: Any, number: int, data: int | None, size: int) -> None:
+        self._intake.progress(self._flights[number], ctypes.string_at(data, size) if data else b"")
+
+    def _finish(self, _: Any, number: int, outcome: int, status: int) -> None:
+        self._intake.finish(self._flights.pop(number), native.OUTCOMES[outcome], status)
+
+    def _count_error(self, _: Any, kind: int) -> None:
+        self._intake.count_error(self._kinds[kind])

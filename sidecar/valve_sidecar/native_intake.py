@@ -1,0 +1,129 @@
+"""The native intake (native/intake) as Python sees it: its options, its counters, its log."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import weakref
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+
+from valve_adapters.adapter import Adapter
+
+from . import native
+from .config import Mode
+from .events import Record
+from .native import EventKind
+
+BATCH = 64  # events that are copied at once: the plane's thread may wait for that long
+ALL_KINDS = sum(1 << kind for kind in EventKind)
+NO_FIXED_COOLDOWN = 2**64 - 1
+
+
+class NativeIntake:
+    """`calls` and `handle` are for the data plane's options. `close` once that has stopped."""
+
+    def __init__(
+        self,
+        adapter: Adapter,
+        mode: Mode,
+        fixed_cooldown_ns: int | None,
+        *,
+        measures_arrivals: bool,
+        worker: int,
+    ) -> None:
+        self.adapter, self._worker = adapter, worker
+        self._library = native.library()
+        self.notice_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._asked = native.IS_INFERENCE(self._is_inference)  # kept: C holds no reference
+        options = native.IntakeOptions(
+            mode is not Mode.BYPASS,
+            measures_arrivals,
+            NO_FIXED_COOLDOWN if fixed_cooldown_ns is None else fixed_cooldown_ns,
+            self.notice_fd,
+            self._asked,
+        )
+        self.handle: int = self._library.intake_create(ctypes.byref(options))
+        if not self.handle:
+            raise MemoryError
+        weakref.finalize(self, self._library.intake_destroy, self.handle)
+        self._library.set_engine(self.handle, *engine_times_ns(adapter))
+        self.calls: native.Calls = self._library.intake_calls().contents
+        self.stats: native.IntakeStats = self._library.intake_stats(self.handle).contents
+
+    def close(self) -> None:
+        """Nothing more is told; what was told can still be read."""
+        os.close(self.notice_fd)
+
+    def _is_inference(self, method: int, method_len: int, path: int, path_len: int, upgrade: bool) -> bool:
+        method_text, path_text = native.text(method, method_len), native.text(path, path_len)
+        return self.adapter.is_inference(method_text, path_text, upgrade=upgrade)
+
+    # ---- the log ----
+
+    def add(self, record: Record) -> None:
+        """As events.EventLog's."""
+        text = orjson.dumps(record)
+        self._library.log_add(self.handle, record["t_ns"], text, len(text))
+
+    def since(self, start: int, limit: int) -> Record:
+        """As events.EventLog's."""
+        start = max(start, 0)
+        found, following = self._read(start, ALL_KINDS, min(BATCH, limit))
+        while found and len(found) < limit:
+            batch, following = self._read(following, ALL_KINDS, min(BATCH, limit - len(found)))
+            if not batch:
+                break
+            found += batch
+        first = found[0].number if found else following
+        events = [{"seq": event.number, "worker": self._worker, **format_event(event)} for event in found]
+        return {"events": events, "next": following, "dropped": max(0, first - start)}
+
+    def closes_since(self, start: int) -> tuple[list[native.Event], int]:
+        """The closings from number `start` on, and where to go on."""
+        found: list[native.Event] = []
+        while True:
+            batch, start = self._read(start, 1 << EventKind.CLOSE, BATCH)
+            found += batch
+            if len(batch) < BATCH:
+                return found, start
+
+    def _read(self, start: int, kinds: int, limit: int) -> tuple[list[native.Event], int]:
+        batch, following = (native.Event * limit)(), ctypes.c_uint64()
+        count = self._library.log_read(self.handle, start, kinds, batch, limit, ctypes.byref(following))
+        return batch[:count], following.value
+
+
+def engine_times_ns(adapter: Adapter) -> tuple[int, int]:
+    """What vlv_intake_set_engine() is told."""
+    return int(adapter.guard_s * 1e9), int(adapter.ask_again_s * 1e9)
+
+
+def format_event(event: native.Event) -> Record:
+    """As docs/events.md has it."""
+    return dict(_fields(event))
+
+
+def _fields(event: native.Event) -> Iterator[tuple[str, Any]]:
+    if event.kind == EventKind.MADE:
+        yield from orjson.loads(event.made).items()
+        return
+    yield from (("kind", EventKind(event.kind).name.lower()), ("t_ns", event.t_ns))
+    if event.kind == EventKind.REQUEST:
+        yield from _request_fields(event)
+    elif event.kind != EventKind.LAPSE:
+        yield "generation", event.generation
+        if event.kind == EventKind.CLOSE:
+            yield "request_id", event.request_id
+
+
+def _request_fields(event: native.Event) -> Iterator[tuple[str, Any]]:
+    yield from (("request_id", event.request_id), ("path", event.path))
+    for name in ("readable_ns", "arrival_ns", "gate_ns", "generation"):
+        yield name, getattr(event, name)
+    yield "closed_gate", bool(event.closed_gate)
+    for name in ("closes_seen", "first_token_ns", "last_token_ns", "finished_ns", "tokens", "max_gap_ns"):
+        yield name, getattr(event, name)
+    yield from (("status", event.status), ("outcome", native.OUTCOMES[event.outcome]))

@@ -1,0 +1,176 @@
+"""The native data plane: a thread in C (native/plane) that carries requests without the interpreter."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import ipaddress
+import logging
+import os
+import resource
+import socket
+import struct
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+import orjson
+
+from valve_adapters.adapter import Adapter
+
+from . import native
+from .address import Address
+from .bridge import Bridge
+from .errors import SidecarError
+from .flight import Intake
+from .listener import Listener
+from .native_intake import NativeIntake
+
+log = logging.getLogger(__name__)
+CONNECT_TIMEOUT_S = 5.0
+RESOLVE_AGAIN_S = 10.0  # the engine's name may come to mean another address
+
+
+class NativePlane:
+    """Implements flight.DataPlane. `bound` is the real address once started (port 0 is allowed)."""
+
+    def __init__(
+        self,
+        listen: Address,
+        upstream: Address,
+        adapter: Adapter,
+        intake: Intake | NativeIntake,
+        *,
+        reuse_port: bool = False,
+        connect_timeout_s: float = CONNECT_TIMEOUT_S,
+    ) -> None:
+        self._upstream, self._keepalive_s = upstream, adapter.keepalive_s
+        self._reuses_streams = False
+        self._connect_timeout_s = connect_timeout_s
+        self._listener = Listener(listen, reuse_port=reuse_port)
+        self._told = intake if isinstance(intake, NativeIntake) else Bridge(intake)
+        self._library = native.library()
+        self._handle: int | None = None
+        self._resolving: asyncio.Task[None] | None = None
+
+    @property
+    def bound(self) -> Address:
+        return self._listener.bound
+
+    async def start(self) -> None:
+        """Raises ListenError, and SidecarError where the machine has nothing left for it."""
+        allow_files()
+        self._handle = self._create(self._listener.bind())
+        await self._resolve()
+        self._library.reuse_streams(self._handle, self._reuses_streams, 0)
+        error = self._library.plane_start(self._handle)
+        if error:
+            raise SidecarError(f"cannot start the data plane's thread: {os.strerror(-error)}")
+        if self._upstream.path is None and not is_literal(self._upstream.host):
+            self._resolving = asyncio.create_task(self._resolve_again(), name="valve-resolve")
+
+    async def drain(self, grace_s: float) -> None:
+        """Idle connections stay open meanwhile: their next request is told 503 rather than met by a reset."""
+        if self._handle is None:
+            return
+        if self._resolving is not None:
+            self._resolving.cancel()
+            await asyncio.gather(self._resolving, return_exceptions=True)
+        self._listener.close()
+        try:
+            await asyncio.wait_for(self._wait_drained(self._handle), grace_s)
+        except TimeoutError:
+            running = self._library.plane_exchanges(self._handle)
+            log.warning("cutting %d exchanges after %g s of grace", running, grace_s)
+        handle, self._handle = self._handle, None
+        await asyncio.to_thread(self._library.plane_stop, handle)
+
+    async def _wait_drained(self, handle: int) -> None:
+        loop, drained = asyncio.get_running_loop(), asyncio.Event()
+        fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        loop.add_reader(fd, drained.set)
+        try:
+            self._library.plane_drain(handle, fd)
+            await drained.wait()
+        finally:
+            loop.remove_reader(fd)
+            self._library.plane_drain(handle, -1)  # before it is closed: the thread writes to it
+            os.close(fd)
+
+    def _create(self, sockets: Sequence[socket.socket]) -> int:
+        """The plane owns the sockets from here on."""
+        fds = [sock.detach() for sock in sockets]
+        options = native.PlaneOptions(
+            (ctypes.c_int * len(fds))(*fds),
+            len(fds),
+            orjson.dumps(str(self._upstream))[1:-1],
+            self._upstream.authority.encode(),
+            self._keepalive_s,
+            self._connect_timeout_s,
+            ctypes.pointer(self._told.calls),
+            self._told.handle,
+        )
+        handle: int | None = self._library.plane_create(ctypes.byref(options))
+        if handle is None:
+            raise SidecarError("no file descriptors are left for the data plane; raise `ulimit -n`")
+        return handle
+
+    def reuse_streams(self, reuse: bool) -> None:
+        """Whether the engine is known to keep connections open after streams. Before or after the start."""
+        self._reuses_streams = reuse
+        if self._handle is not None:
+            self.post(self._library.reuse_streams, self._handle, int(reuse))
+
+    def post(self, task: Any, context: int, first: int, second: int = 0) -> None:
+        """Runs a function of the library on the plane's thread, soon; nothing once it has drained."""
+        if self._handle is not None:
+            address = ctypes.cast(task, ctypes.c_void_p)
+            self._library.plane_post(self._handle, address, context, first, second)
+
+    # ---- where the engine is ----
+
+    async def _resolve(self) -> None:
+        """An engine whose name means nothing now is unreachable until it does."""
+        with suppress(OSError):
+            addresses = await engine_addresses(self._upstream)
+            array = (native.SocketAddress * len(addresses))()
+            for place, address in zip(array, addresses, strict=True):
+                ctypes.memmove(ctypes.byref(place), address, len(address))
+            lengths = (ctypes.c_uint32 * len(addresses))(*map(len, addresses))
+            self._library.plane_set_engine(self._handle, array, lengths, len(addresses))
+
+    async def _resolve_again(self) -> None:
+        while True:
+            await asyncio.sleep(RESOLVE_AGAIN_S)
+            await self._resolve()
+
+
+async def engine_addresses(upstream: Address) -> list[bytes]:
+    """As the kernel's sockaddr, in the order in which they are tried. Raises OSError."""
+    if upstream.path is not None:
+        return [struct.pack("=H", socket.AF_UNIX) + os.fsencode(upstream.path) + b"\0"]
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(upstream.host, upstream.port, type=socket.SOCK_STREAM)
+    return [pack_address(family, address) for family, _, _, _, address in found][: native.ADDRESSES_MAX]
+
+
+def pack_address(family: int, address: Any) -> bytes:
+    host, port = socket.inet_pton(family, address[0].partition("%")[0]), address[1]
+    if family == socket.AF_INET6:
+        return struct.pack("=H", family) + struct.pack(">HI", port, 0) + host + struct.pack("=I", address[3])
+    return struct.pack("=H", family) + struct.pack(">H", port) + host + bytes(8)
+
+
+def is_literal(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def allow_files() -> None:
+    """A stream takes two file descriptors."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

@@ -1,0 +1,29 @@
+"""Hang-ups that reach the engine directly, and one that never does."""
+
+import socket
+
+import pytest
+
+from valve_loadgen import cancel
+
+
+@pytest.mark.parametrize("case", cancel.CASES)
+def test_a_direct_hang_up_is_seen(case: str) -> None:
+    with cancel.engine() as listener:
+        took_us = cancel.cancel_us(listener.getsockname()[1], listener, case)
+    assert took_us is not None
+    assert took_us > 0
+
+
+def test_a_connection_that_stays_is_not_taken_for_one_that_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cancel, "PATIENCE_S", 0.02)
+    left, right = socket.socketpair()
+    with left, right:
+        assert not cancel.sees_end(left, streams=False)
+
+
+def test_all_cases_are_measured() -> None:
+    with cancel.engine() as listener:
+        result = cancel.measure(listener.getsockname()[1], listener, samples=2)
+    assert set(result) == set(cancel.CASES)
+    assert all(result.values())

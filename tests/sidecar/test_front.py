@@ -1,0 +1,88 @@
+"""Which front a worker stands on."""
+
+import asyncio
+import logging
+from pathlib import Path
+
+import pytest
+
+from valve_adapters.registry import by_name
+from valve_runtime.errors import SegmentError
+from valve_sidecar import native
+from valve_sidecar.address import Address
+from valve_sidecar.config import DATA_PLANES, Mode, ServeConfig
+from valve_sidecar.front import Front, Surroundings
+from valve_sidecar.gate import HolderSeat
+from valve_sidecar.worker import make_front
+
+
+async def nothing_known() -> None:
+    return None
+
+
+def surroundings(directory: Path, data_plane: str, mode: Mode = Mode.ENFORCE) -> Surroundings:
+    directory.chmod(0o700)
+    config = ServeConfig("http://127.0.0.1:1", "127.0.0.1:0", mode=mode, data_plane=data_plane)
+    seat = HolderSeat(directory, "test", ("cpu",))
+    return Surroundings(config, Address.parse(config.upstream), seat, 0, nothing_known)
+
+
+async def run_down(front: Front) -> None:
+    await front.drain(0)
+    await front.stop()
+
+
+@pytest.mark.parametrize("data_plane", DATA_PLANES)
+async def test_the_one_that_was_asked_for(data_plane: str, tmp_path: Path) -> None:
+    front = make_front(surroundings(tmp_path, data_plane), by_name("openai"))
+    assert front.name == data_plane
+    await front.start(reuse_port=False)
+    assert front.bound.port > 0
+    assert front.ready
+    await run_down(front)
+
+
+async def test_without_the_library_requests_are_carried_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def missing() -> None:
+        raise SegmentError("no libvalve.so in here: run `make native`")
+
+    monkeypatch.setattr(native, "library", missing)
+    front = make_front(surroundings(tmp_path, "native"), by_name("openai"))
+    assert front.name == "aiohttp"
+    assert "make native" in caplog.text
+    await run_down(front)
+
+
+@pytest.mark.parametrize("data_plane", DATA_PLANES)
+@pytest.mark.parametrize("mode", Mode)
+async def test_both_tell_the_same_state(data_plane: str, mode: Mode, tmp_path: Path) -> None:
+    front = make_front(surroundings(tmp_path, data_plane, mode), by_name("openai"))
+    await front.start(reuse_port=False)
+    async with front.bound.client(5) as client:
+        assert (await client.post("/v1/completions", content=b"{}")).status_code == 502
+        assert (await client.get("/metrics")).status_code == 502
+    state = front.state()
+    counters = state["counters"]
+    assert counters["requests"] == {"upstream_failed": 1}
+    assert counters["errors"] == {"upstream_unreachable": 2}
+    assert counters["passed_through"] == 1
+    assert counters["gate_closes"] == (0 if mode is Mode.BYPASS else 1)
+    assert list(state) == ["gate", "in_flight", "cooldown_ms", "counters"]
+    kinds = [event["kind"] for event in front.since(0, 10)["events"]]
+    assert kinds[:2] == (["request"] if mode is Mode.BYPASS else ["close", "request"])
+    await run_down(front)
+    assert front.state()["counters"]["requests"] == {"upstream_failed": 1}, "it can be read to the end"
+
+
+async def test_a_lost_seat_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.ERROR)
+    given = surroundings(tmp_path, "native")
+    (tmp_path / "holders").write_bytes(b"damaged")
+    front = make_front(given, by_name("openai"))
+    await front.start(reuse_port=False)
+    assert not front.ready
+    assert "proxying without a gate" in caplog.text
+    await asyncio.sleep(0)
+    await run_down(front)

@@ -1,0 +1,214 @@
+"""The native intake without a data plane: what it classifies, stamps, counts and logs."""
+
+from __future__ import annotations
+
+import ctypes
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from valve_adapters.registry import by_name
+from valve_sidecar import native
+from valve_sidecar.config import Mode
+from valve_sidecar.events import EventLog
+from valve_sidecar.flight import Flight, Outcome
+from valve_sidecar.native_intake import NativeIntake
+
+EVENT = b'data: {"choices":[{"index":0,"delta":{"content":"x"}}]}\n\n'
+USAGE = b'data: {"choices":[],"usage":{"completion_tokens":7}}\n\n'
+
+
+class Asked:
+    """An adapter that takes down what it is asked."""
+
+    keepalive_s = 5.0
+    guard_s = 3600.0
+    ask_again_s = 7.0
+
+    def __init__(self) -> None:
+        self.questions: list[tuple[str, str, bool]] = []
+
+    def is_inference(self, method: str, path: str, *, upgrade: bool) -> bool:
+        self.questions.append((method, path, upgrade))
+        return by_name("openai").is_inference(method, path, upgrade=upgrade)
+
+
+class Driver:
+    """Calls the intake as the data plane does."""
+
+    def __init__(self, mode: Mode = Mode.ENFORCE) -> None:
+        self.adapter = Asked()
+        self.intake = NativeIntake(self.adapter, mode, 0, measures_arrivals=True, worker=3)  # type: ignore[arg-type]
+        self.calls = self.intake.calls
+
+    def arrive(self, method: str, path: str, request_id: str = "", *, upgrade: bool = False) -> int | None:
+        texts = [ctypes.create_string_buffer(text.encode()) for text in (method, path, request_id)]
+        told = native.Request(
+            *(ctypes.addressof(text) for text in texts),
+            *(len(text) - 1 for text in texts),
+            time.monotonic_ns(),
+            upgrade,
+        )
+        flight: int | None = self.calls.arrive(self.intake.handle, ctypes.byref(told))
+        return flight
+
+    def progress(self, flight: int, data: bytes) -> None:
+        self.calls.progress(self.intake.handle, flight, ctypes.cast(data, ctypes.c_void_p), len(data))
+
+    def finish(self, flight: int, outcome: Outcome, status: int = 200) -> None:
+        self.calls.finish(self.intake.handle, flight, native.OUTCOMES.index(outcome), status)
+
+    def tick(self) -> int:
+        return int(self.calls.tick(self.intake.handle, time.monotonic_ns()))
+
+    @property
+    def gate(self) -> str:
+        return native.STATES[self.intake.stats.state]
+
+    def events(self, kind: str) -> list[dict[str, object]]:
+        return [event for event in self.intake.since(0, 1000)["events"] if event["kind"] == kind]
+
+
+@pytest.fixture
+def driver() -> Iterator[Driver]:
+    driver = Driver()
+    yield driver
+    driver.intake.close()
+
+
+def test_the_adapter_is_asked_once_for_each_method_path_and_upgrade(driver: Driver) -> None:
+    for _ in range(3):
+        assert driver.arrive("GET", "/metrics") is None
+        assert driver.arrive("POST", "/tokenize") is None
+    assert driver.adapter.questions == [("GET", "/metrics", False), ("POST", "/tokenize", False)]
+    assert driver.arrive("GET", "/metrics", upgrade=True) is not None
+    assert len(driver.adapter.questions) == 3
+    assert driver.intake.stats.passed_through == 6
+
+
+def test_another_engine_is_asked_anew(driver: Driver) -> None:
+    driver.arrive("GET", "/metrics")
+    native.library().forget_routes(driver.intake.handle, 0, 0)
+    driver.arrive("GET", "/metrics")
+    assert len(driver.adapter.questions) == 2
+
+
+def test_more_paths_than_are_remembered(driver: Driver) -> None:
+    for number in range(2000):
+        assert driver.arrive("GET", f"/{number}") is None
+    assert driver.arrive("GET", "/" + "x" * 5000) is None
+    flight = driver.arrive("POST", "/v1/completions")
+    assert flight is not None
+    driver.finish(flight, Outcome.COMPLETED)
+
+
+def test_a_request_closes_the_gate_and_its_end_opens_it_after_the_cooldown(driver: Driver) -> None:
+    flight = driver.arrive("POST", "/v1/completions", "r-1")
+    assert flight is not None
+    assert (driver.gate, driver.intake.stats.in_flight) == ("closed", 1)
+    driver.finish(flight, Outcome.COMPLETED)
+    assert (driver.gate, driver.intake.stats.in_flight) == ("cooling", 0)
+    driver.tick()
+    assert driver.gate == "open"
+    assert [event["request_id"] for event in driver.events("close")] == ["r-1"]
+    assert len(driver.events("open")) == 1
+    assert sum(driver.intake.stats.arrivals) == 1
+
+
+def test_a_doubtful_end_asks_the_engine(driver: Driver) -> None:
+    flight = driver.arrive("POST", "/v1/completions")
+    assert flight is not None
+    driver.finish(flight, Outcome.CLIENT_GONE)
+    assert driver.gate == "asking"
+    native.library().answer(driver.intake.handle, driver.intake.stats.question, native.Load.IDLE)
+    assert driver.gate == "cooling"
+
+
+def test_an_engine_that_does_not_tell_runs_on_for_its_guard_time(driver: Driver) -> None:
+    flight = driver.arrive("POST", "/v1/completions")
+    assert flight is not None
+    driver.finish(flight, Outcome.CLIENT_GONE)
+    native.library().answer(driver.intake.handle, driver.intake.stats.question, native.Load.UNKNOWN)
+    assert driver.gate == "asking"
+    native.library().set_engine(driver.intake.handle, 0, 0)
+    driver.calls.tick(driver.intake.handle, time.monotonic_ns() + 8_000_000_000)
+    native.library().answer(driver.intake.handle, driver.intake.stats.question, native.Load.UNKNOWN)
+    assert driver.gate == "cooling"
+
+
+def test_a_busy_engine_is_asked_again_when_it_bears_it(driver: Driver) -> None:
+    flight = driver.arrive("POST", "/v1/completions")
+    assert flight is not None
+    driver.finish(flight, Outcome.CLIENT_GONE)
+    first = driver.intake.stats.question
+    native.library().answer(driver.intake.handle, first, native.Load.BUSY)
+    driver.calls.tick(driver.intake.handle, time.monotonic_ns() + 6_000_000_000)
+    assert driver.intake.stats.question == first
+    driver.calls.tick(driver.intake.handle, time.monotonic_ns() + 8_000_000_000)
+    assert driver.intake.stats.question > first
+
+
+def test_bypass_leaves_the_gate_alone() -> None:
+    driver = Driver(Mode.BYPASS)
+    flight = driver.arrive("POST", "/v1/completions")
+    assert flight is not None
+    assert driver.gate == "open"
+    driver.finish(flight, Outcome.COMPLETED)
+    assert driver.tick() == 2**64 - 1
+    driver.intake.close()
+
+
+def test_tokens_are_counted_while_they_pass(driver: Driver) -> None:
+    flight = driver.arrive("POST", "/v1/chat/completions", "r-1")
+    assert flight is not None
+    for piece in (b": ping\n\n", EVENT, EVENT[:20], EVENT[20:], USAGE):
+        driver.progress(flight, piece)
+    driver.finish(flight, Outcome.COMPLETED)
+    (event,) = driver.events("request")
+    assert event["tokens"] == 7
+    assert 0 < event["first_token_ns"] < event["last_token_ns"] < event["finished_ns"]  # type: ignore[operator]
+    assert event["max_gap_ns"] == event["last_token_ns"] - event["first_token_ns"]  # type: ignore[operator]
+    assert driver.intake.stats.tokens == 7
+
+
+def test_its_events_have_the_fields_of_the_other_log(driver: Driver) -> None:
+    reference = EventLog(3)
+    flight = driver.arrive("POST", "/v1/completions", "caf\u00e9" + "x" * 200)
+    assert flight is not None
+    driver.finish(flight, Outcome.COMPLETED)
+    driver.tick()
+    other = Flight("r-1", "/v1/completions", None, 1, outcome=Outcome.COMPLETED)
+    reference.closed(1, 1, other)
+    reference.request(other)
+    reference.opened(1, 1)
+    ours, theirs = driver.intake.since(0, 10), reference.since(0, 10)
+    assert [list(event) for event in ours["events"]] == [list(event) for event in theirs["events"]]
+    assert [event["kind"] for event in ours["events"]] == [event["kind"] for event in theirs["events"]]
+    assert {key: ours[key] for key in ("next", "dropped")} == {
+        key: theirs[key] for key in ("next", "dropped")
+    }
+
+
+def test_a_request_without_an_id_gets_one(driver: Driver) -> None:
+    for _ in range(2):
+        flight = driver.arrive("POST", "/v1/completions")
+        assert flight is not None
+        driver.finish(flight, Outcome.COMPLETED)
+    assert [event["request_id"] for event in driver.events("request")] == ["valve-1", "valve-2"]
+
+
+def test_made_events_take_their_place(driver: Driver) -> None:
+    record = {"kind": "stopped", "t_ns": 5, "job": "batch", "row": 1}
+    driver.intake.add(record)
+    assert driver.intake.since(0, 10)["events"] == [{"seq": 0, "worker": 3, **record}]
+
+
+def test_the_log_keeps_the_last_events_and_tells_how_many_are_gone(driver: Driver) -> None:
+    for number in range(native.LOG_CAPACITY + 10):
+        driver.intake.add({"kind": "stopped", "t_ns": number})
+    page = driver.intake.since(0, 2)
+    assert (page["dropped"], page["next"]) == (10, 12)
+    assert [event["t_ns"] for event in page["events"]] == [10, 11]
+    assert driver.intake.since(native.LOG_CAPACITY + 10, 5)["events"] == []
+    assert driver.intake.closes_since(0)[0] == []
