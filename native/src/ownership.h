@@ -10,7 +10,7 @@
 
 struct ownership {
   void *lock; /* the mapping */
-  bool lost; /* this is a forked child: the row belongs to the parent */
+  bool lost;  /* this is a forked child: the row belongs to the parent */
   struct ownership *next;
 };
 

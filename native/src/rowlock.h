@@ -24,7 +24,8 @@ static inline size_t row_offset(const struct row_table *table, uint32_t row) {
  * -ENOSPC when every row is owned. */
 int row_take(int file_fd, const struct row_table *table, uint32_t *row, int *lock_fd);
 
-/* 1 if somebody else's description holds a write lock on that byte, 0 if not, -errno; -EBADF: it is not a segment's file (any more). */
+/* 1 if somebody else's description holds a write lock on that byte, 0 if not, -errno; -EBADF: `fd` is not a
+ * segment's file (any more). */
 int byte_is_locked(int fd, size_t offset);
 int any_byte_is_locked(int fd);
 /* For moments only (the device table): waits up to a second, then -EBUSY. */

@@ -64,7 +64,8 @@ static void a_killed_tenant_costs_nothing(void) {
   vlv_node_close(node);
 }
 
-static _Atomic int *told; /* 1 by the child: all is closed. 2 by its parent: the gate is, too. A pid: its child */
+/* 1 by the child: all is closed. 2 by its parent: the gate is, too. A pid: its child. */
+static _Atomic int *told;
 
 static int open_until(int fd) {
   int last = -1;
