@@ -4,13 +4,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 DEMO_STAMP := $(VENV)/.demo-ready
+ENGINES := .cache/engines
+ENGINES_STAMP := $(ENGINES)/.ready
 export PYTHONPATH := sidecar:gpu_runtime:adapters:loadgen
 
-.PHONY: help setup native demo test sanitize check format bench clean
+.PHONY: help setup native demo test engines test-engines sanitize check format bench clean
 
 help:
 	@echo "make demo    four arms on real engines, about three minutes"
 	@echo "make test    every test that needs no GPU"
+	@echo "make test-engines  tests on real vLLM, SGLang and llama.cpp (4 GB once; SLOW=1: those of minutes, too)"
 	@echo "make check   lint, types, import rules, C format"
 	@echo "make sanitize  the C tests under ASan, UBSan and TSan"
 	@echo "make native  build the C library (after a change in native/)"
@@ -41,6 +44,15 @@ demo: setup
 test: setup
 	$(BIN)/ctest --test-dir build/native --output-on-failure
 	$(BIN)/python -m pytest
+
+engines: setup $(ENGINES_STAMP)
+
+$(ENGINES_STAMP): $(shell find deploy/engines -name "*.sh" -o -name "*.py") | $(DEMO_STAMP)
+	bash deploy/engines/install.sh $(PYTHON) $(ENGINES) $$($(BIN)/python -c "from valve_loadgen.engine import weights; print(weights())")
+	touch $@
+
+test-engines: engines
+	$(BIN)/python -m pytest tests/engines $(if $(SLOW),,-m "not slow")
 
 # The C tests again under the address, undefined-behaviour and thread sanitizers.
 sanitize: sanitize-address+undefined sanitize-thread

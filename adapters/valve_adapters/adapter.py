@@ -7,6 +7,8 @@ from typing import Protocol
 
 import httpx
 
+from .preset import Preset
+
 
 @dataclass(frozen=True, slots=True)
 class Load:
@@ -30,7 +32,9 @@ class TokenCounter(Protocol):
 
     @property
     def tokens(self) -> int:
-        """Tokens so far: the engine's own usage figure where the stream carried one, else deltas seen."""
+        """Tokens so far: the engine's own figure where the stream carried one; else deltas seen, which may
+        hold more than one token each.
+        """
         ...
 
 
@@ -38,9 +42,13 @@ class Adapter(Protocol):
     """One engine. Stateless; one instance serves every request."""
 
     name: str
+    owner: str  # `owned_by` of its models in /v1/models, by which it is recognised; "" = it is not
     health_path: str  # a GET that costs the engine nothing and fails while it cannot serve
     keepalive_s: float  # an upstream connection idle for longer may be closed by the engine: do not reuse it
     reuses_after_stream: bool  # whether a connection lives on after a streamed response
+    guard_s: float  # after a client has gone: how long it may run on, where `load` does not tell
+    ask_again_s: float  # between two calls of `load` while it is busy
+    preset: Preset  # for running it as a tenant
 
     def is_inference(self, method: str, path: str, *, upgrade: bool) -> bool:
         """Whether the engine will compute. Unknown POSTs and upgrades: yes; GET, HEAD, OPTIONS: never."""

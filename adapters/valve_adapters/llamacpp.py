@@ -7,8 +7,10 @@ import re
 import httpx
 import orjson
 
+from . import prometheus
 from .adapter import Load, TokenCounter
-from .openai import READING
+from .preset import Preset
+from .routes import computes
 from .tokens import ResponseCounter
 
 IDLE_ROUTES = frozenset(
@@ -25,8 +27,18 @@ IDLE_ROUTES = frozenset(
     }
 )
 SLOT = re.compile(r"/slots/[0-9]+")  # ?action=save, restore or erase: memory, no computing
-GAUGE = re.compile(
-    rb"^llamacpp:requests_(processing|deferred) ([0-9]{1,9}(?:\.[0-9]{1,9})?(?:e\+0[0-9])?)$", re.MULTILINE
+IDLE_ENDINGS = ("/count_tokens",)
+
+# It has no limit on a step.
+PRESET = Preset(
+    programs=(
+        "llama-server",
+        "llama-cli",
+        "llama-completion",
+        "llama-batched",
+        "llama-batched-bench",
+        "llamafile",
+    )
 )
 
 
@@ -34,17 +46,19 @@ class LlamaCppAdapter:
     """Implements adapter.Adapter."""
 
     name = "llamacpp"
+    owner = "llamacpp"
     health_path = "/health"
     keepalive_s = 5.0  # cpp-httplib's
     reuses_after_stream = False  # it closes right then, without saying so
+    # A request that is not streamed looks for its gone client after a second in which no other task answered.
+    # Reading the load is such a task: asked more often, it would run to its last token for nobody.
+    ask_again_s = 1.5
+    guard_s = 0.2  # it looks for a gone client at every token
+    preset = PRESET
 
     def is_inference(self, method: str, path: str, *, upgrade: bool) -> bool:
-        if upgrade:
-            return True
-        if method in READING:
-            return False
-        route = path.rstrip("/")
-        return not (route in IDLE_ROUTES or route.endswith("/count_tokens") or SLOT.fullmatch(route))
+        inference = computes(method, path, upgrade, IDLE_ROUTES, IDLE_ENDINGS)
+        return inference and (upgrade or not SLOT.fullmatch(path.rstrip("/")))
 
     def counter(self, path: str) -> TokenCounter:  # noqa: ARG002 - one counter reads every dialect
         return ResponseCounter()
@@ -59,10 +73,10 @@ class LlamaCppAdapter:
 
 def from_metrics(text: bytes) -> Load | None:
     """From Prometheus text; None if the gauges are not there."""
-    gauges = {name: int(float(value)) for name, value in GAUGE.findall(text)}
-    if b"processing" not in gauges:
+    running = prometheus.total(text, "llamacpp:requests_processing")
+    if running is None:
         return None
-    return Load(running=gauges[b"processing"], waiting=gauges.get(b"deferred", 0))
+    return Load(running, prometheus.total(text, "llamacpp:requests_deferred") or 0)
 
 
 def from_slots(body: bytes) -> Load | None:

@@ -1,15 +1,29 @@
-"""Finds the adapter for an engine: by the name a person gave, or by asking the engine."""
+"""Finds the adapter for an engine: by the name a person gave, by asking it, or by its command line."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
 
 import httpx
 import orjson
 
+from . import preset
 from .adapter import Adapter
 from .llamacpp import LlamaCppAdapter
 from .openai import OpenAIAdapter
+from .sglang import SglangAdapter
+from .tensorrt_llm import TensorRTLLMAdapter
+from .vllm import VllmAdapter
 
-ADAPTERS: dict[str, type[Adapter]] = {"openai": OpenAIAdapter, "llamacpp": LlamaCppAdapter}
+KNOWN: tuple[type[Adapter], ...] = (
+    LlamaCppAdapter,
+    OpenAIAdapter,
+    SglangAdapter,
+    TensorRTLLMAdapter,
+    VllmAdapter,
+)
+ADAPTERS: dict[str, type[Adapter]] = {adapter.name: adapter for adapter in KNOWN}
 
 
 class UnknownEngineError(Exception):
@@ -24,22 +38,33 @@ def by_name(name: str) -> Adapter:
 
 
 async def detect(client: httpx.AsyncClient) -> Adapter:
-    """Asks /props, which llama.cpp alone has and which costs no engine anything (SGLang's /health generates).
+    """Asks whose models it serves. That question costs no engine anything, unlike SGLang's /health, which
+    generates, and TensorRT-LLM's /metrics, which can be read once.
 
-    Raises httpx.HTTPError if the engine cannot be reached.
+    Raises httpx.HTTPError if the engine cannot be reached or is not up yet.
     """
-    response = await client.get("/props")
-    if response.headers.get("Server") == "llama.cpp" or _is_llamacpp(response):
-        return LlamaCppAdapter()
-    if response.is_server_error:  # something in front of an engine that is not up yet
+    response = await client.get("/v1/models")
+    if response.is_server_error:
         response.raise_for_status()
-    return OpenAIAdapter()
+    owners = _owners(response.content)
+    return next((adapter() for adapter in KNOWN if adapter.owner in owners), OpenAIAdapter())
 
 
-def _is_llamacpp(response: httpx.Response) -> bool:
-    """Behind something that rewrote the Server header."""
+def guess(argv: Sequence[str]) -> Adapter:
+    """From the command line that starts an offline engine; the generic adapter where that tells nothing."""
+    started = (
+        adapter
+        for program in preset.programs(argv)
+        for adapter in KNOWN
+        if program in adapter.preset.programs
+    )
+    return next(started, OpenAIAdapter)()
+
+
+def _owners(body: bytes) -> set[Any]:
+    """`owned_by` of every model in the list."""
     try:
-        props = orjson.loads(response.content)
-    except orjson.JSONDecodeError:
-        return False
-    return isinstance(props, dict) and "default_generation_settings" in props
+        models = orjson.loads(body)["data"]
+        return {model["owned_by"] for model in models if model["owned_by"]}
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return set()

@@ -10,7 +10,10 @@ import orjson
 from .sse import EventScanner
 
 # Cannot match inside a JSON string: there the quotes are escaped.
-TOTAL = re.compile(rb'"(?:completion_tokens|output_tokens|tokens_predicted)"\s{0,8}:\s{0,8}(\d{1,12})')
+TOTAL = re.compile(
+    rb'"(?:completion_tokens|output_tokens|tokens_predicted|eval_count)"\s{0,8}:\s{0,8}(\d{1,12})'
+)
+ENDINGS = (b'_tokens"', b'_predicted"', b'_count"')  # of its names
 OVERLAP = 64  # bytes: no match of TOTAL is longer
 DELTA_TEXTS = ("content", "reasoning_content", "reasoning", "refusal")
 BLOCK_TEXTS = ("text", "thinking", "partial_json")
@@ -37,7 +40,9 @@ class ResponseCounter:
 
 
 class DocumentCounter:
-    """A body that is one JSON document: its usage figure is all that matters, and only that is looked for."""
+    """One JSON document, or several (Ollama's routes stream them): its usage figure is all that matters, and
+    only that is looked for.
+    """
 
     def __init__(self) -> None:
         self._tail = b""
@@ -46,7 +51,7 @@ class DocumentCounter:
     def feed(self, data: bytes) -> int:
         text = self._tail + data
         self._tail = text[-OVERLAP:]
-        if b'_tokens"' not in text and b'_predicted"' not in text:
+        if not any(ending in text for ending in ENDINGS):
             return 0
         total = max((int(digits) for digits in TOTAL.findall(text)), default=0)
         new = max(total - self.tokens, 0)
@@ -55,7 +60,9 @@ class DocumentCounter:
 
 
 class EventCounter:
-    """A stream: one token per event with new text; the engine's own total, where it sends one, wins."""
+    """A stream: one token per event with new text, or the engine's own total where that is more: an event may
+    bring several tokens, and llama.cpp counts each of several choices by itself.
+    """
 
     def __init__(self) -> None:
         self._scanner = EventScanner()
@@ -72,7 +79,7 @@ class EventCounter:
 
     @property
     def tokens(self) -> int:
-        return self._usage or self._deltas
+        return max(self._usage, self._deltas)
 
     def _count(self, event: bytes) -> int:
         try:
@@ -85,10 +92,13 @@ class EventCounter:
 
 
 def deltas_of(event: dict[str, Any]) -> int:
-    """How many choices the event gives new text to. A role, a name or an empty text is none."""
+    """How many choices the event gives new text to. A role, a name or an empty text is none.
+
+    vLLM's own route sends no text: there it is the number of token ids.
+    """
     choices = event.get("choices")
     if isinstance(choices, list):  # OpenAI chat and completions
-        return sum(_choice_speaks(choice) for choice in choices)
+        return sum(_token_ids(choice) or _choice_speaks(choice) for choice in choices)
     kind = event.get("type")
     if isinstance(kind, str):  # OpenAI responses, Anthropic messages
         return int(kind.endswith("delta") and _block_speaks(event.get("delta")))
@@ -107,6 +117,12 @@ def usage_of(event: dict[str, Any]) -> int:
         for key in ("completion_tokens", "output_tokens", "tokens_predicted")
     )
     return max((total for total in totals if isinstance(total, int) and total > 0), default=0)
+
+
+def _token_ids(choice: object) -> int:
+    """vLLM fills them in on other routes, too, if asked to (return_token_ids)."""
+    ids = choice.get("token_ids") if isinstance(choice, dict) else None
+    return len(ids) if isinstance(ids, list) else 0
 
 
 def _choice_speaks(choice: object) -> bool:

@@ -82,29 +82,32 @@ def resolve(
 
 def _default(known: list[Gpu], environment: Mapping[str, str]) -> tuple[str, ...]:
     visible = environment.get("CUDA_VISIBLE_DEVICES")
-    if visible is None:
-        return tuple(gpu.uuid for gpu in known) or (CPU,)
-    return tuple(_visible(visible, known)) or (CPU,)
+    chosen = known if visible is None else _visible(visible, known)
+    return tuple(_whole(gpu) for gpu in chosen) or (CPU,)
 
 
-def _visible(text: str, known: list[Gpu]) -> list[str]:
-    """As CUDA reads it: the first name that is not a GPU ends the list."""
-    chosen: list[str] = []
-    for name in text.split(","):
-        try:
-            chosen.append(_resolve_one(name.strip(), known))
-        except DeviceError:
+def _visible(text: str, known: list[Gpu]) -> list[Gpu]:
+    """As CUDA reads it: the first name that is not a GPU ends the list. Raises DeviceError for MIG slices."""
+    chosen: list[Gpu] = []
+    for name in map(str.strip, text.split(",")):
+        matches = _matches(name, known)
+        if len(matches) != 1 or matches[0] in chosen:
             break
-    return [name for name in chosen if name != CPU]
+        chosen += matches
+    return chosen
+
+
+def _matches(name: str, known: list[Gpu]) -> list[Gpu]:
+    if name.startswith("MIG-"):
+        raise DeviceError(f"{name}: {NO_MIG.format('GPU')}")
+    exact = [gpu for gpu in known if name in (str(gpu.index), gpu.uuid)]
+    return exact or [gpu for gpu in known if len(name) > 4 and gpu.uuid.startswith(name)]
 
 
 def _resolve_one(name: str, known: list[Gpu]) -> str:
     if name.lower() == CPU:
         return CPU
-    matches = [gpu for gpu in known if name in (str(gpu.index), gpu.uuid)]
-    matches = matches or [gpu for gpu in known if len(name) > 4 and gpu.uuid.startswith(name)]
-    if name.startswith("MIG-"):
-        raise DeviceError(f"{name}: {NO_MIG.format('GPU')}")
+    matches = _matches(name, known)
     if len(matches) == 1:
         return _whole(matches[0])
     have = ", ".join(f"{gpu.index} ({gpu.uuid})" for gpu in known) or "no GPU (NVML finds no driver)"

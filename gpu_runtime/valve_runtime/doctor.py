@@ -34,6 +34,7 @@ TMPFS_NAMES = ("tmpfs", "ramfs")
 def examine(runtime_dir: Path) -> list[Check]:
     """Tries everything, in the order in which a person would mend it: a second, with a GPU three."""
     checks = [check_library(), check_runtime_dir(runtime_dir), check_segment(runtime_dir)]
+    checks.append(check_users(runtime_dir))
     cgroup, signals = check_cgroup_freezer(), check_signal_freezer()
     found = gpus()
     checks += [cgroup, signals, check_priority(), check_devices(found)]
@@ -95,6 +96,30 @@ def check_segment(runtime_dir: Path) -> Check:
     return Check("node segment", Verdict.OK, found)
 
 
+def check_users(runtime_dir: Path) -> Check:
+    """Signals, and a look at what a process has open, reach those of one's own user only."""
+    try:
+        with Node.open(runtime_dir, Side.OBSERVER) as node:
+            pids = [holder.pid for holder in node.holders() if holder.alive]
+            pids += [tenant.pid for tenant in node.tenants() if tenant.alive]
+    except ValveRuntimeError:
+        pids = []  # said by check_segment()
+    others = [pid for pid in pids if _user(pid) not in (None, os.geteuid())]
+    if not others:
+        return Check("users", Verdict.OK, "everything of Valve here runs as this user")
+    found = f"{', '.join(map(str, sorted(others)))} run as other users than {os.geteuid()}"
+    mend = "run sidecars and jobs as one user: no job can stop, or look into, a process of another's"
+    return Check("users", Verdict.NOTE, found, mend)
+
+
+def _user(pid: int) -> int | None:
+    """None for one that is gone."""
+    try:
+        return Path(f"/proc/{pid}").stat().st_uid
+    except OSError:
+        return None
+
+
 def check_cgroup_freezer() -> Check:
     name = "cgroup freezer"
     try:
@@ -139,8 +164,7 @@ def check_devices(found: Sequence[Gpu]) -> Check:
 
 def check_mechanism(cgroup: Check, signals: Check, gates: Sequence[Check] = ()) -> Check:
     """What will stop a tenant: on the GPU, and its processes."""
-    by_gpu = [f"GPU: {gate.found.partition(' ')[0]}; " for gate in gates if gate.name == "GPU gate"]
-    prefix = by_gpu[0] if by_gpu and gates[-1].verdict is Verdict.OK else ""
+    prefix = "".join(f"GPU: {word}; " for word in map(_by_selftest, gates) if word)
     if cgroup.verdict is Verdict.OK:
         return Check("mechanism", Verdict.OK, f"{prefix}freezer by cgroup v2")
     if signals.verdict is Verdict.OK:
@@ -148,6 +172,12 @@ def check_mechanism(cgroup: Check, signals: Check, gates: Sequence[Check] = ()) 
             "mechanism", Verdict.NOTE, f"{prefix}freezer by signals: slower for processes with many threads"
         )
     return Check("mechanism", Verdict.ERROR, "nothing can stop a tenant here", cgroup.mend)
+
+
+def _by_selftest(gate: Check) -> str:
+    """The mechanism that the self-test of a GPU found, if it found one."""
+    word = gate.found.partition(" ")[0]
+    return word if gate.name == "GPU gate" and word in ("channels", "launch") else ""
 
 
 # ---- how ----

@@ -13,7 +13,7 @@ from .devices import NO_MIG, Gpu
 from .errors import ValveRuntimeError
 from .gpu_selftest import SelfTest, run_selftest
 
-DRIVER = Path("/proc/driver/nvidia/version")
+DRIVER = Path("/proc/driver/nvidia")
 SYSTEM_PRELOAD = Path("/etc/ld.so.preload")
 RIVALS = ("libvgpu.so", "libxpu", "libnvshare", "libshim")  # HAMi, XSched, nvshare: they gate launches too
 
@@ -26,15 +26,39 @@ def examine_gpus(gpus: Sequence[Gpu]) -> list[Check]:
     return checks
 
 
-def check_driver(path: Path) -> Check:
-    """The module's version and flavour, as it tells them itself."""
+def check_driver(folder: Path) -> Check:
+    """The module's version and flavour, and whether GPUs run its firmware, as it tells them itself."""
+    name, path = "GPU driver", folder / "version"
     try:
         line = path.read_text().splitlines()[0]
     except (OSError, IndexError):
-        return Check("GPU driver", Verdict.NOTE, f"NVML answers, but {path} is not there")
+        return Check(name, Verdict.NOTE, f"NVML answers, but {path} is not there")
     version = re.search(r"\d+\.\d+(\.\d+)?", line)
     flavour = "open" if "Open Kernel Module" in line else "proprietary"
-    return Check("GPU driver", Verdict.OK, f"{version.group() if version else 'unknown'}, {flavour} module")
+    found = f"{version.group() if version else 'unknown'}, {flavour} module"
+    without = _without_firmware(folder)
+    if not without:
+        return Check(name, Verdict.OK, found)
+    mend = (
+        "FIFO_DISABLE_CHANNELS is carried out by GSP firmware (NVreg_EnableGpuFirmware=1, Turing or later); "
+        "GPFIFO_SCHEDULE is used instead"
+    )
+    return Check(name, Verdict.NOTE, f"{found}; without GSP firmware: {', '.join(without)}", mend)
+
+
+def _without_firmware(folder: Path) -> list[str]:
+    """PCI addresses of GPUs that name no firmware's version."""
+    files = sorted(folder.glob("gpus/*/information"))
+    return [
+        path.parent.name for path in files if re.search(r"^GPU Firmware:\s*N/A", _text(path), re.MULTILINE)
+    ]
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace")
+    except OSError:
+        return ""
 
 
 def check_sharing(gpus: Sequence[Gpu], mps_server: int | None) -> Check:
@@ -59,8 +83,7 @@ def _use(gpu: Gpu) -> str:
 
 def check_preloads(system: Path, environment: Mapping[str, str]) -> Check:
     """Libraries that interpose what the shim does."""
-    listed = system.read_text(errors="replace").split() if system.exists() else []
-    names = [*listed, *re.split("[ :]+", environment.get("LD_PRELOAD", ""))]
+    names = [*re.split(r"[\s:]+", _text(system)), *re.split("[ :]+", environment.get("LD_PRELOAD", ""))]
     rivals = [name for name in names if any(rival in Path(name).name for rival in RIVALS)]
     if rivals:
         mend = "run tenants without it: two gates on one program wait for each other"
@@ -78,6 +101,10 @@ def check_gate(gpu: Gpu) -> Check:
 
 
 def judge(found: SelfTest) -> Check:
+    if found.moved:
+        mend = "do not share this GPU, and report the driver's version: the driver said that it had halted"
+        halts = f"went on in {found.moved} of {len(found.stop_us)} stops although acknowledged"
+        return Check("GPU gate", Verdict.ERROR, f"{halts}; {found.describe()}", mend)
     if found.mechanism == "channels":
         return Check("GPU gate", Verdict.OK, found.describe())
     mend = (

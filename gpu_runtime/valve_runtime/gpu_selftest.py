@@ -35,7 +35,9 @@ class SelfTestError(ValveRuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class SelfTest:
-    """What stopped the program, and how fast; times from the gate's change to the acknowledgement."""
+    """What stopped the program, and how fast; times from the gate's change to the acknowledgement. `moved`:
+    stops in which the GPU went on although its halt was acknowledged.
+    """
 
     mechanism: str
     level: str
@@ -43,13 +45,21 @@ class SelfTest:
     refusals: int
     stop_us: tuple[float, ...]
     resume_us: tuple[float, ...]
+    moved: int = 0
 
     def describe(self) -> str:
         stop, resume = _percentiles(self.stop_us), _percentiles(self.resume_us)
         return (
-            f"{self.mechanism} ({self.level.replace('_', ' ')}), {self.channels} channels; stop {stop}, "
-            f"resume {resume} over {len(self.stop_us)} stops"
+            f"{self.mechanism} ({self.level.replace('_', ' ')}; {self._controls()}), "
+            f"{self.channels} channels; stop {stop}, resume {resume} over {len(self.stop_us)} stops"
         )
+
+    def _controls(self) -> str:
+        """The shim goes on to the second control when the first is refused, and to launches after both."""
+        if self.mechanism != "channels":
+            return "FIFO_DISABLE_CHANNELS and GPFIFO_SCHEDULE refused"
+        refused = "GPFIFO_SCHEDULE permitted, FIFO_DISABLE_CHANNELS refused"
+        return refused if self.refusals else "FIFO_DISABLE_CHANNELS permitted"
 
 
 def run_selftest(device: str, seconds: float = SECONDS) -> SelfTest:
@@ -59,7 +69,7 @@ def run_selftest(device: str, seconds: float = SECONDS) -> SelfTest:
         with Node.open(directory, Side.HOLDER) as node, Node.open(directory, Side.TENANT):
             holder = Holder.register(node, "valve doctor", (device,))
             with _victim(directory, device) as child:
-                return _measure(node, holder, child.pid, seconds)
+                return _measure(node, holder, child, seconds)
 
 
 @contextmanager
@@ -97,20 +107,33 @@ def _wait_ready(child: subprocess.Popen[str]) -> None:
         raise SelfTestError(f"a GPU program cannot run here: {said.strip()}")
 
 
-def _measure(node: Node, holder: Holder, pid: int, seconds: float) -> SelfTest:
-    row = _wait(lambda: _rank(node, pid), STOP_S, "the shim saw no GPU channel (see docs/gpu-todo.md)").row
-    stops, resumes, level = [], [], ""
+def _measure(node: Node, holder: Holder, child: subprocess.Popen[str], seconds: float) -> SelfTest:
+    missing = "the shim saw no GPU channel (see docs/gpu-todo.md)"
+    row = _wait(lambda: _rank(node, child.pid), STOP_S, missing).row
+    stops, resumes, level, moved = [], [], "", 0
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         stop_us, level = _time_change(node, row, "stopped", holder.close_gate)
         stops.append(stop_us)
+        moved += level == "compute_halted" and _has_moved(child)
         resumes.append(_time_change(node, row, "resumed", holder.open_gate)[0])
         holder.renew()
         time.sleep(RUN_S)
-    rank = _rank(node, pid)
+    rank = _rank(node, child.pid)
     if rank is None:
         raise SelfTestError("the GPU program died while it was stopped and resumed")
-    return SelfTest(rank.mechanism, level, rank.channels, rank.refusals, tuple(stops), tuple(resumes))
+    return SelfTest(rank.mechanism, level, rank.channels, rank.refusals, tuple(stops), tuple(resumes), moved)
+
+
+def _has_moved(child: subprocess.Popen[str]) -> bool:
+    assert child.stdin
+    assert child.stdout
+    try:
+        child.stdin.write("look\n")
+        child.stdin.flush()
+    except BrokenPipeError:
+        raise SelfTestError("the GPU program died while it was stopped") from None
+    return _wait(child.stdout.readline, STOP_S, "the stopped GPU program does not answer") != "still\n"
 
 
 def _rank(node: Node, pid: int) -> TenantView | None:

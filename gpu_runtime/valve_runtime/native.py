@@ -32,10 +32,10 @@ from .errors import SegmentError
 HOLDERS_MAX = 64
 TENANTS_MAX = 256
 DEVICES_MAX = 64
-TENANT_DEVICES_MAX = 16
+TENANT_DEVICES_MAX = 32
 ACK_RING = 64
 NAME_SIZE = 48
-LAYOUT_VERSION = 1
+LAYOUT_VERSION = 2
 HOLDERS_MAGIC = 0x31444C4845564C56
 TENANTS_MAGIC = 0x31544E5445564C56
 
@@ -121,7 +121,10 @@ class TenantRow(Structure):
         ("refusals", c_uint64),
         ("unknown", c_uint64),
         ("held", c_uint64),
-        ("reserved", c_uint8 * 64),
+        ("max_stopped_ns", c_uint64),
+        ("breathers", c_uint64),
+        ("breathes_until_ns", c_uint64),
+        ("reserved", c_uint8 * 40),
     )
 
 
@@ -217,6 +220,7 @@ class Library:
             "vlv_tenant_register", c_int, Handle, c_char_p, c_uint32, _DEVICES, c_uint32, _HANDLE_OUT
         )
         self.tenant_row_index = self._quickly("vlv_tenant_row_index", c_uint32, Handle)
+        self.tenant_set_max_stopped = self._quickly("vlv_tenant_set_max_stopped", None, Handle, c_uint64)
         self.tenant_release = self._quickly("vlv_tenant_release", None, Handle)
         self.tenant_acks = self._quickly(
             "vlv_tenant_acks",

@@ -22,9 +22,9 @@ from .errors import SegmentError
 from .segment_fault import open_error, register_error
 
 MECHANISMS = ("none", "freezer_cgroup", "freezer_signal", "launch", "channels")
-STATES = ("running", "stopping", "stopped")
+STATES = ("running", "stopping", "stopped", "breathing")
 LEVELS = ("running", "submission_stopped", "compute_halted")
-KINDS = ("", "stopped", "resumed")
+KINDS = ("", "stopped", "resumed", "breather")
 
 Row = TypeVar("Row", native.HolderRow, native.TenantRow)
 
@@ -56,8 +56,9 @@ class HolderView:
 
 @dataclass(frozen=True, slots=True)
 class TenantView:
-    """A tenant's row at one moment. `acknowledgements`: how many it ever wrote. `runner_pid` is 0 but for a
-    rank, a GPU process of the `valve run` with that pid; what follows it is told by the shim in there.
+    """A tenant's row at one moment. `acknowledgements`: how many it ever wrote. `max_stopped_ns`: 0 = it may
+    stay stopped for ever; else it breathes, which `breathers` counts. `runner_pid` is 0 but for a rank, a GPU
+    process of the `valve run` with that pid; what follows it is told by the shim in there.
     """
 
     row: int
@@ -77,6 +78,8 @@ class TenantView:
     foreign_resumes: int
     escalations: int
     errors: int
+    max_stopped_ns: int
+    breathers: int
     processes: int
     unstopped_threads: int
     runner_pid: int
@@ -88,7 +91,9 @@ class TenantView:
 
 @dataclass(frozen=True, slots=True)
 class Ack:
-    """One change of a tenant between stopped and running, as its agent acknowledged it."""
+    """One change of a tenant between stopped and running, as its agent acknowledged it. `kind` "breather": it
+    was let run although the gate is closed.
+    """
 
     generation: int
     kind: str
@@ -209,6 +214,8 @@ class Node:
             foreign_resumes=row.foreign_resumes,
             escalations=row.escalations,
             errors=row.errors,
+            max_stopped_ns=row.max_stopped_ns,
+            breathers=row.breathers,
             processes=row.processes,
             unstopped_threads=row.unstopped_threads,
             runner_pid=row.runner_pid,
@@ -290,6 +297,14 @@ class Tenant:
         if error < 0:
             raise register_error(node.directory / "tenants", -error)
         return cls(node, handle)
+
+    def set_max_stopped(self, max_stopped_ns: int) -> None:
+        """How long it may stay stopped before it is let run for a moment all the same; 0 = for ever. To be
+        called before its agent is started.
+        """
+        if self._released:
+            _raise_released("tenant")
+        self._library.tenant_set_max_stopped(self.handle, max_stopped_ns)
 
     def gate_is_closed(self) -> bool:
         """What the rule says for this tenant now."""

@@ -13,8 +13,8 @@ import contextlib
 import os
 import secrets
 import signal
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from . import cgroup as cgroups
@@ -33,7 +33,8 @@ from .watch import WATCHED, Watch
 @dataclass(frozen=True, slots=True)
 class RunOptions:
     """`job`: None for the command's name and our pid. `devices`: as valve_runtime.devices.resolve gives
-    them. `pinned`: the command is to see no other GPU.
+    them. `pinned`: the command is to see no other GPU. `environment`: added to the command's.
+    `max_stopped_s`: how long it may stay stopped (docs/adr/0007); 0 = for ever.
     """
 
     job: str | None
@@ -41,6 +42,8 @@ class RunOptions:
     rank: int
     runtime_dir: Path
     pinned: bool = False
+    environment: Mapping[str, str] = field(default_factory=dict)
+    max_stopped_s: float = 0
 
 
 def run(command: list[str], options: RunOptions) -> int:
@@ -60,14 +63,17 @@ def run(command: list[str], options: RunOptions) -> int:
         with _cgroup(job) as cgroup:
             record = _describe(job, options.runtime_dir, cgroup)
             order = _order(job, options)
-            return _TenantRun(node, tenant, cgroup, record, order).run(command, signals, mask)
+            environment = os.environ | options.environment
+            return _TenantRun(node, tenant, cgroup, record, order).run(command, environment, signals, mask)
 
 
 def _register(node: Node, job: str, options: RunOptions) -> Tenant:
     try:
-        return Tenant.register(node, job, options.rank, options.devices)
+        tenant = Tenant.register(node, job, options.rank, options.devices)
     except SegmentFullError as error:
         raise TenantError(f"cannot gate {job}, so it was not started: {error}") from error
+    tenant.set_max_stopped(int(options.max_stopped_s * 1e9))
+    return tenant
 
 
 def _tell_if_ungated(node: Node) -> None:
@@ -140,8 +146,14 @@ class _TenantRun:
         self._can_record = True
         self._guardian_pid = 0
 
-    def run(self, command: list[str], signals: frozenset[signal.Signals], mask: SignalMask) -> int:
-        environment = os.environ | {tree.MARKER: self._record.job_id}
+    def run(
+        self,
+        command: list[str],
+        environment: dict[str, str],
+        signals: frozenset[signal.Signals],
+        mask: SignalMask,
+    ) -> int:
+        environment = environment | {tree.MARKER: self._record.job_id}
         if self._order:
             environment |= self._order.visibility()
             environment |= shim.environment(self._order, command[0], environment)

@@ -44,7 +44,8 @@ def register_error(file: Path, code: int) -> SegmentError:
             f"no free row or device entry in {file}: stop some of those that `valve status` lists"
         )
     texts = {
-        errno.EINVAL: f"{file} cannot take that many devices in a row: give at least one, at most 16",
+        errno.EINVAL: f"{file} cannot take that many devices in a row: give at least one, at most "
+        f"{native.DEVICES_MAX} to a sidecar and {native.TENANT_DEVICES_MAX} to a job",
         errno.EPERM: f"{file} was opened to be read only: open the node segment with the side that registers",
         errno.EBUSY: f"{file} stays locked by another process: try again",
         errno.EMFILE: f"no file descriptor left to lock a row of {file}: raise `ulimit -n`",

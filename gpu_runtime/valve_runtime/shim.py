@@ -27,7 +27,7 @@ SHIM_DEADLINE_S = 5.0  # for a process that uses a GPU to become a rank
 # Device files, and what the tests' fake driver gives in their place.
 _GPU_FILE = re.compile(r"/dev/nvidia(ctl|-uvm|\d+)|/memfd:nvidia(ctl|-uvm|\d+) \(deleted\)")
 # Channels ring their doorbell in a mapping of the GPU's own file.
-_GPU_MAPPING = re.compile(r"/dev/nvidia\d+$|/memfd:nvidia\d+ \(deleted\)$", re.MULTILINE)
+_GPU_MAPPING = re.compile(r"^.* (?:/dev/nvidia\d+|/memfd:nvidia\d+ \(deleted\))$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,15 +103,29 @@ def uses_gpu(pid: int, proc: Path = Path("/proc")) -> bool:
     return False
 
 
-def is_idle_with_shim(pid: int, proc: Path = Path("/proc")) -> bool:
+def is_idle_with_shim(pid: int, inherited: frozenset[str] = frozenset(), proc: Path = Path("/proc")) -> bool:
     """Whether the shim is in it, and it has no channels that the shim should have told of: it has only asked
-    for the GPU's name, say.
+    for the GPU's name, say, or it is the fork of a rank and has what was mapped there.
     """
+    maps = _maps(pid, proc)
+    return f"/{LIBRARY_NAME}" in maps and gpu_mappings(maps) <= inherited
+
+
+def gpu_mappings(maps: str) -> frozenset[str]:
+    """The lines of a process's map, addresses and all, that are of a GPU."""
+    return frozenset(_GPU_MAPPING.findall(maps))
+
+
+def _gpu_mappings_of(pids: Iterable[int]) -> frozenset[str]:
+    return frozenset().union(*(gpu_mappings(_maps(pid)) for pid in pids))
+
+
+def _maps(pid: int, proc: Path = Path("/proc")) -> str:
+    """Empty for one that is gone or another user's."""
     try:
-        maps = (proc / str(pid) / "maps").read_text(errors="replace")
+        return (proc / str(pid) / "maps").read_text(errors="replace")
     except OSError:
-        return False
-    return f"/{LIBRARY_NAME}" in maps and not _GPU_MAPPING.search(maps)
+        return ""
 
 
 class Unshimmed:
@@ -119,13 +133,18 @@ class Unshimmed:
 
     def __init__(self) -> None:
         self._since_s: dict[Process, float] = {}
+        self._of_ranks: frozenset[str] = frozenset()  # GPU mappings that a rank has or had
         self._told = False
 
     def look(self, members: Iterable[Process], ranks: Iterable[int]) -> tuple[Process, ...]:
         """Those among `members`; `ranks` are pids. To be called now and then."""
         known, now_s = frozenset(ranks), time.monotonic()
-        users = [each for each in members if each.pid not in known and _is_suspect(each.pid)]
-        self._since_s = {each: self._since_s.get(each, now_s) for each in users}
+        users = [each for each in members if each.pid not in known and uses_gpu(each.pid)]
+        if users:
+            held = _gpu_mappings_of(each.pid for each in users)
+            self._of_ranks = (self._of_ranks & held) | _gpu_mappings_of(known)
+        suspects = [each for each in users if not is_idle_with_shim(each.pid, self._of_ranks)]
+        self._since_s = {each: self._since_s.get(each, now_s) for each in suspects}
         return tuple(each for each, since_s in self._since_s.items() if now_s - since_s >= SHIM_DEADLINE_S)
 
     def tell_once(self, found: tuple[Process, ...]) -> None:
@@ -138,10 +157,6 @@ class Unshimmed:
             f"{pid} {_name(pid)} uses a GPU without Valve's shim (static binary? LD_PRELOAD wiped?): it will "
             "be stopped by the freezer, which does not halt kernels already on the GPU"
         )
-
-
-def _is_suspect(pid: int) -> bool:
-    return uses_gpu(pid) and not is_idle_with_shim(pid)
 
 
 def _name(pid: int) -> str:

@@ -5,9 +5,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from valve_loadgen import traces
+from valve_loadgen.patterns import Pattern
 from valve_loadgen.prompts import prompt
 from valve_loadgen.traces import Arrival, Lengths
 
+PATTERN_SPAN_S, PATTERN_INPUTS, PATTERN_OUTPUTS = 3600.0, (256, 2048), (60, 240)
 DEMO_LENGTHS = Lengths(32, 8, 64, 10, 6, 24)
 
 
@@ -19,6 +21,22 @@ class Planned:
     at_ns: int
     prompt: str
     output_tokens: int
+    cancel_after_ns: int | None = None
+    """The client drops the connection this long after the send."""
+    history: tuple[str, ...] = ()
+    """The turns before: what the user said, what came back, and so on."""
+    turns: "tuple[Turn, ...]" = ()
+    """The turns after this one."""
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What a user says `think_ns` after the answer before."""
+
+    name: str
+    prompt: str
+    output_tokens: int
+    think_ns: int
 
 
 @dataclass(frozen=True)
@@ -30,12 +48,22 @@ class Load:
     stretch: float = 1.0
     lengths: Lengths = DEMO_LENGTHS
     seed: int = 1
+    pattern: Pattern | None = None
+    """Instead of a trace."""
     _arrivals: list[Arrival] = field(default_factory=list, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        known = self.trace in ("conv", "code")
-        loaded = traces.packaged(self.trace) if known else traces.load(Path(self.trace))
-        self._arrivals.extend(traces.stretch(loaded, self.stretch))
+        self._arrivals.extend(traces.stretch(self._loaded(), self.stretch))
+
+    def _loaded(self) -> list[Arrival]:
+        if self.pattern:
+            draw = random.Random(self.seed)
+            times_s = self.pattern.times(PATTERN_SPAN_S, draw)
+            lengths = ((draw.randint(*PATTERN_INPUTS), draw.randint(*PATTERN_OUTPUTS)) for _ in times_s)
+            return [Arrival(at_s, *each) for at_s, each in zip(times_s, lengths, strict=True)]
+        if self.trace in ("conv", "code"):
+            return traces.packaged(self.trace)
+        return traces.load(Path(self.trace))
 
     @property
     def span_s(self) -> float:
@@ -60,7 +88,8 @@ class Load:
         return Planned(name, round(arrival.at_s * 1e9), text, arrival.output_tokens)
 
     def __str__(self) -> str:
-        source = f"Azure 2023 {self.trace} slice" if self.trace in ("conv", "code") else self.trace
+        packaged = self.trace in ("conv", "code")
+        source = str(self.pattern or (f"Azure 2023 {self.trace} slice" if packaged else self.trace))
         return (
             f"{source}, thinned to {self.keep:.0%}, time x{self.stretch:g}, {self.lengths}, seed {self.seed}"
         )

@@ -1,22 +1,27 @@
 """Owns what an event of a completion stream means: which carry tokens, which only bookkeeping."""
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 import orjson
 
 TEXT_FIELDS = ("content", "reasoning_content", "reasoning", "tool_calls", "function_call", "text")
 
 
-@dataclass(frozen=True)
-class Chunk:
+class Chunk(NamedTuple):
     """One event: whether it carries generated text, and the counts the engine put beside it."""
 
-    has_token: bool = False
+    text: str | None = None
+    """What was generated; "" for a tool call or the like, None for no token."""
     usage_tokens: int | None = None
+    prompt_tokens: int | None = None
     generated: int | None = None
     """Tokens so far by the engine's own count (llama.cpp with timings_per_token)."""
     error: str | None = None
+
+    @property
+    def has_token(self) -> bool:
+        return self.text is not None
 
 
 def read_chunk(payload: bytes) -> Chunk:
@@ -36,15 +41,21 @@ def read_chunk(payload: bytes) -> Chunk:
 
 
 def _read_object(body: dict[str, Any]) -> Chunk:
-    error = body.get("error")
+    error, usage, timings = body.get("error"), body.get("usage"), body.get("timings")
     return Chunk(
-        has_token=any(_has_text(choice) for choice in body.get("choices") or []),
-        usage_tokens=(body.get("usage") or {}).get("completion_tokens"),
-        generated=(body.get("timings") or {}).get("predicted_n"),
-        error=str(error) if error else None,
+        _text(body.get("choices") or ()),
+        usage.get("completion_tokens") if usage else None,
+        usage.get("prompt_tokens") if usage else None,
+        timings.get("predicted_n") if timings else None,
+        str(error) if error else None,
     )
 
 
-def _has_text(choice: dict[str, Any]) -> bool:
-    delta = choice.get("delta") or choice
-    return any(delta.get(name) for name in TEXT_FIELDS)
+def _text(choices: Iterable[dict[str, Any]]) -> str | None:
+    for choice in choices:
+        delta = choice.get("delta") or choice
+        for name in TEXT_FIELDS:
+            value = delta.get(name)
+            if value:
+                return value if isinstance(value, str) else ""
+    return None

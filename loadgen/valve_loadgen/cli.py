@@ -8,6 +8,8 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
+from valve_loadgen import load_options
+from valve_loadgen.engines import ENGINES
 from valve_loadgen.errors import BenchError
 
 Run = Coroutine[Any, Any, int]
@@ -15,7 +17,7 @@ Parsers = argparse._SubParsersAction
 
 
 def add_arguments(subparsers: "Parsers[argparse.ArgumentParser]") -> None:
-    """Mounts demo, colocate, preemption and proxy."""
+    """Mounts run, demo, colocate, preemption, proxy and self-check."""
     demo = subparsers.add_parser("demo", help="four arms on real engines, about three minutes")
     demo.add_argument("--out", type=Path, default=Path("out/demo"), help="report.json and logs (out/demo)")
     demo.set_defaults(bench_run=_demo)
@@ -29,7 +31,15 @@ def add_arguments(subparsers: "Parsers[argparse.ArgumentParser]") -> None:
     preemption.set_defaults(bench_run=_preemption)
     proxy = subparsers.add_parser("proxy", help="what the sidecar adds to a request, against other proxies")
     _add_proxy(proxy)
-    for parser in (demo, colocate, preemption, proxy):
+    check = subparsers.add_parser("self-check", help="how exact the load generator is on this machine")
+    check.add_argument("--rate", type=positive(float), default=1000.0, help="requests per second (1000)")
+    check.add_argument("--seconds", type=positive(float), default=5.0, help="how long (5)")
+    check.add_argument("--processes", type=positive(int), default=1, help="that send (1)")
+    check.set_defaults(bench_run=_self_check)
+    run = subparsers.add_parser("run", help="an open-loop run against any OpenAI-compatible URL")
+    load_options.add_arguments(run)
+    run.set_defaults(bench_run=_run)
+    for parser in (demo, colocate, preemption, proxy, check, run):
         parser.add_argument("--json", action="store_true", help="print the report as JSON and nothing else")
 
 
@@ -40,6 +50,7 @@ def _add_colocate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--trace", default="conv", help="conv, code, or a CSV file (conv)")
     parser.add_argument("--keep", type=positive(float), default=0.15, help="fraction of arrivals kept (0.15)")
     parser.add_argument("--stretch", type=positive(float), default=1.0, help="factor on arrival times (1)")
+    load_options.add_pattern(parser, "trace")
     parser.add_argument("--seed", type=int, default=1, help="for thinning and prompts (1)")
     parser.add_argument(
         "--cooldown-ms",
@@ -47,7 +58,20 @@ def _add_colocate(parser: argparse.ArgumentParser) -> None:
         default=None,
         help="time from drained to resume (auto: the sidecar's own rule)",
     )
+    parser.add_argument("--engine", choices=ENGINES, default="llamacpp", help="both engines (llamacpp)")
+    parser.add_argument("--offline-engine", choices=ENGINES, help="another one for offline (the same)")
+    parser.add_argument(
+        "--baselines",
+        type=names,
+        default=(),
+        help="arms of what else one would do, such as nice,sched_idle,cgroup (none)",
+    )
     parser.set_defaults(bench_run=_colocate)
+
+
+def names(text: str) -> tuple[str, ...]:
+    """An argparse type: names apart by commas."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 def _add_proxy(parser: argparse.ArgumentParser) -> None:
@@ -117,8 +141,11 @@ async def _colocate(args: argparse.Namespace) -> int:
     from valve_loadgen.colocate import Scenario
     from valve_loadgen.demo import play
 
-    load = Load(args.trace, args.keep, args.stretch, seed=args.seed)
-    scenario = Scenario.of_minutes(args.minutes, load, args.cooldown_ms, args.window_s)
+    pattern = load_options.pattern_of(args)
+    keep = args.keep if pattern is None else 1.0
+    load = Load(args.trace, keep, args.stretch, seed=args.seed, pattern=pattern)
+    kinds = (args.engine, args.offline_engine or args.engine)
+    scenario = Scenario.of_minutes(args.minutes, load, args.cooldown_ms, args.window_s, kinds, args.baselines)
     return _print_json(args, await play(scenario, args.out, args.json))
 
 
@@ -149,6 +176,30 @@ async def _proxy(args: argparse.Namespace) -> int:
     if not args.json:
         print(render(result))
     return _print_json(args, result)
+
+
+async def _run(args: argparse.Namespace) -> int:
+    from valve_loadgen import load_table
+    from valve_loadgen.load_run import load_run
+    from valve_loadgen.screen import Screen
+
+    run = load_options.load_run_of(args)
+    with Screen(round(run.workload.duration_s), quiet=args.json) as screen:
+        report = await load_run(run, args.out, screen)
+    if not args.json:
+        load_table.show(report)
+        print(f"report: {args.out / 'report.html'} and report.json, requests: {args.out / 'requests.csv'}")
+    return _print_json(args, report)
+
+
+async def _self_check(args: argparse.Namespace) -> int:
+    from valve_loadgen.self_check import SelfCheckPlan, render, self_check
+
+    plan = SelfCheckPlan(args.rate, args.seconds, args.processes)
+    told = await self_check(plan)
+    if not args.json:
+        print(render(told, plan))
+    return _print_json(args, told)
 
 
 def _print_json(args: argparse.Namespace, report: dict[str, Any]) -> int:

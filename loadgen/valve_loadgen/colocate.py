@@ -10,22 +10,29 @@ import contextlib
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from valve_loadgen import machine, validity
+from valve_loadgen import harvest, machine, requests_csv, validity
 from valve_loadgen.arrivals import Load, Planned
+from valve_loadgen.baselines import availability, choose, prepared
 from valve_loadgen.client import Client
+from valve_loadgen.colocate_page import html
 from valve_loadgen.lab import opened_lab
+from valve_loadgen.ledger import ledger, open_fraction
 from valve_loadgen.openloop import replay
-from valve_loadgen.results import ARMS, NO_GATE, OFFLINE_ALONE, ONLINE_ALONE, VALVE, Results, Window
+from valve_loadgen.results import BIN_NS, NO_GATE, OFFLINE_ALONE, ONLINE_ALONE, VALVE, Results, Window
 from valve_loadgen.screen import Screen
+from valve_loadgen.self_check import SelfCheckPlan, self_check
 from valve_loadgen.stage import Stage
+from valve_loadgen.timeline import timelines
 
 LEAD_NS = 50_000_000
 WARM_UPS = 3
+CHECK = SelfCheckPlan(rate=50.0, seconds=2.0)
 STATEMENT = (
     "alone: the online engine reached directly, the offline engine resident but idle. "
     "No gate: both engines at once, each in its own session; on a CPU, nice 19 within one session "
@@ -43,17 +50,28 @@ class Scenario:
     load: Load = field(default_factory=Load)
     cooldown_ms: float | None = None
     """None: the sidecar's own rule."""
+    kinds: tuple[str, str] = ("llamacpp", "llamacpp")
+    """The online and the offline engine."""
+    baselines: tuple[str, ...] = ()
 
     @property
     def serve_options(self) -> tuple[str, ...]:
         return () if self.cooldown_ms is None else ("--cooldown-ms", f"{self.cooldown_ms:g}")
 
     @classmethod
-    def of_minutes(cls, minutes: float, load: Load, cooldown_ms: float | None, window_s: float) -> "Scenario":
-        """As many rounds as fit; a round is three windows, a shorter one and about 5 s between."""
+    def of_minutes(
+        cls,
+        minutes: float,
+        load: Load,
+        cooldown_ms: float | None,
+        window_s: float,
+        kinds: tuple[str, str] = ("llamacpp", "llamacpp"),
+        baselines: tuple[str, ...] = (),
+    ) -> "Scenario":
+        """As many rounds as fit: three windows, one per baseline, a shorter one and about 5 s between."""
         offline_s = window_s / 2
-        rounds = max(1, round(minutes * 60 / (3 * window_s + offline_s + 5.0)))
-        return cls(rounds, window_s, offline_s, load, cooldown_ms)
+        rounds = max(1, round(minutes * 60 / ((3 + len(baselines)) * window_s + offline_s + 5.0)))
+        return cls(rounds, window_s, offline_s, load, cooldown_ms, kinds, baselines)
 
     @property
     def cooldown_told(self) -> str:
@@ -68,8 +86,8 @@ class Scenario:
 class Colocation:
     """One run: the stage, and what has been measured on it."""
 
-    def __init__(self, scenario: Scenario, stage: Stage, screen: Screen) -> None:
-        self.scenario, self.stage, self.screen = scenario, stage, screen
+    def __init__(self, scenario: Scenario, stage: Stage, screen: Screen, check: dict[str, Any]) -> None:
+        self.scenario, self.stage, self.screen, self.check = scenario, stage, screen, check
         self.results = Results()
 
     async def warm_up(self) -> None:
@@ -77,7 +95,7 @@ class Colocation:
         await self.stage.warm_up(self.scenario.load.round(0, 60.0)[:WARM_UPS])
 
     async def run_round(self, index: int) -> None:
-        """The four arms, beginning with another one each round."""
+        """The four arms and the baselines', beginning with another one each round."""
         plan = self.scenario.plan(index)
         arms: dict[str, Callable[[], Awaitable[Window]]] = {
             ONLINE_ALONE: lambda: self._online_window(ONLINE_ALONE, index, plan, self.stage.direct),
@@ -85,8 +103,11 @@ class Colocation:
             NO_GATE: lambda: self._shared(NO_GATE, index, plan, self.stage.direct),
             VALVE: lambda: self._shared(VALVE, index, plan, self.stage.gated),
         }
-        turn = index % len(ARMS)
-        for arm in ARMS[turn:] + ARMS[:turn]:
+        for rival in self.stage.rivals:
+            arms[rival.arm] = partial(self._shared, rival.arm, index, plan, self.stage.direct)
+        order = list(arms)
+        turn = index % len(order)
+        for arm in order[turn:] + order[:turn]:
             self.screen.stage(
                 f"round {index + 1} of {self.scenario.rounds}: {arm}, {len(plan)} online requests"
             )
@@ -105,12 +126,14 @@ class Colocation:
         return Window(arm, index, start_ns, end_ns, exchanges)
 
     async def _shared(self, arm: str, index: int, plan: list[Planned], client: Client) -> Window:
-        await self.stage.driver.start()
+        driver = self.stage.driver_of(arm)
+        await driver.start()
         try:
             window = await self._online_window(arm, index, plan, client)
         finally:
-            await self.stage.driver.stop()
-        window.offline_tokens = self.stage.driver.log.between(window.start_ns, window.end_ns)
+            await driver.stop()
+        window.offline_tokens = driver.log.between(window.start_ns, window.end_ns)
+        window.offline_bins = driver.log.binned(window.start_ns, window.end_ns, BIN_NS)
         return window
 
     async def _offline_window(self, index: int) -> Window:
@@ -127,7 +150,8 @@ class Colocation:
         await self.stage.lab.wait_for("after a round", "gate", "open")
         await asyncio.sleep(0.1)  # the sidecar polls the tenants' acknowledgements
         self.results.events += await self.stage.lab.new_events()
-        self.results.offline_errors = self.stage.driver.errors
+        drivers = (self.stage.driver, *(rival.driver for rival in self.stage.rivals))
+        self.results.offline_errors = [error for driver in drivers for error in driver.errors]
         self.results.lapses = sum(holder["lapses"] for holder in (await self.stage.lab.state())["holders"])
 
     def report(self, complete: bool) -> dict[str, Any]:
@@ -136,15 +160,21 @@ class Colocation:
         rounds = len({window.round for window in self.results.windows})
         tokens = {plan.name: plan.output_tokens for i in range(rounds) for plan in self.scenario.plan(i)}
         wrong = validity.reasons(self.results, figures, tokens, self.stage.lab.placement.shared)
+        wrong += [f"self-check: {reason}" for reason in self._check_reasons(figures["arms"][ONLINE_ALONE])]
         if not complete:
             wrong.append(f"interrupted after {rounds} of {self.scenario.rounds} rounds")
         return {**figures, "valid": not wrong, "reasons": wrong, **self._circumstances(rounds)}
+
+    def _check_reasons(self, alone: dict[str, Any]) -> list[str]:
+        sizes = ((alone[figure] or {}).get("p50") for figure in ("ttft_ms", "tpot_ms"))
+        return list(validity.check_reasons(self.check, *sizes))
 
     def _circumstances(self, rounds: int) -> dict[str, Any]:
         return {
             "rounds": rounds,
             "window_s": self.scenario.window_s,
             "load": str(self.scenario.load),
+            "engines": self.scenario.kinds,
             "cooldown_ms": self.scenario.cooldown_ms,
             "seed": self.scenario.load.seed,
             "statement": STATEMENT,
@@ -153,16 +183,25 @@ class Colocation:
             "commands": self.stage.lab.commands,
             "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "offline_completions": self.stage.driver.completions,
+            "baselines_available": availability(),
+            "self_check": self.check,
+            "harvest": harvest.report(self.results),
+            "timelines": timelines(self.results),
+            "gate_open_fraction": open_fraction(self.results),
+            "requests": ledger(self.results, [self.scenario.plan(i) for i in range(rounds)]),
         }
 
 
 async def colocate(scenario: Scenario, out: Path, screen: Screen) -> dict[str, Any]:
-    """Runs `scenario`, writes OUT/report.json after every round, returns the report. Raises BenchError."""
-    with opened_lab(out / "logs") as lab:
+    """Runs `scenario`, writes its files to `out` after every round, returns the report. Raises BenchError."""
+    screen.stage("self-check against the exact mock")
+    check = await self_check(CHECK)
+    with prepared(choose(scenario.baselines)) as rivals, opened_lab(out / "logs") as lab:
         screen.note(f"{scenario.load}\n{lab.placement}; {scenario.cooldown_told}")
         screen.stage("starting both engines and the sidecar")
-        with contextlib.closing(await Stage.build(lab, scenario.serve_options)) as stage:
-            return await _run(Colocation(scenario, stage, screen), out)
+        building = Stage.build(lab, scenario.serve_options, scenario.kinds, rivals)
+        with contextlib.closing(await building) as stage:
+            return await _run(Colocation(scenario, stage, screen, check), out)
 
 
 async def _run(run: Colocation, out: Path) -> dict[str, Any]:
@@ -172,11 +211,16 @@ async def _run(run: Colocation, out: Path) -> dict[str, Any]:
         await run.run_round(index)
         report = run.report(complete=index + 1 == run.scenario.rounds)
         write(report, out)
+        requests_csv.write(out / "requests.csv", run.results.exchanges)
     return report
 
 
 def write(report: dict[str, Any], out: Path) -> None:
-    """OUT/report.json, whole or not at all."""
-    draft = out / "report.json.part"
-    draft.write_bytes(orjson.dumps(report, option=orjson.OPT_INDENT_2))
-    draft.replace(out / "report.json")
+    """OUT/report.json and OUT/report.html, each whole or not at all."""
+    for file, content in (
+        ("report.json", orjson.dumps(report, option=orjson.OPT_INDENT_2)),
+        ("report.html", html(report).encode()),
+    ):
+        draft = out / f"{file}.part"
+        draft.write_bytes(content)
+        draft.replace(out / file)

@@ -13,9 +13,10 @@ DEMO = Scenario()
 
 async def play(scenario: Scenario, out: Path, quiet: bool) -> dict[str, Any]:
     """Runs the four arms with progress on screen, shows the table, leaves report.json and logs in `out`."""
-    with Screen(scenario.rounds * len(ARMS), quiet) as screen:
+    arms = len(ARMS) + len(scenario.baselines)
+    with Screen(scenario.rounds * arms, quiet) as screen:
         report = await colocate(scenario, out, screen)
     if not quiet:
         table.show(report)
-        print(f"report: {out / 'report.json'}, logs: {out / 'logs'}")
+        print(f"report: {out / 'report.html'} and report.json, logs: {out / 'logs'}")
     return report

@@ -32,11 +32,6 @@ def weights() -> Path:
     return Path(folder) / GGUF
 
 
-def parse_cpus(text: str) -> set[int]:
-    """'0,2' -> {0, 2}."""
-    return {int(part) for part in text.split(",")}
-
-
 def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m valve_loadgen.engine", description=__doc__)
     parser.add_argument("--port", type=int, required=True)
@@ -45,7 +40,6 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--ctx", type=int, default=8192, help="context tokens, shared by the parallel requests"
     )
-    parser.add_argument("--cpus", type=parse_cpus, help="run only on these, such as 0,1")
     parser.add_argument("--heartbeat", type=Path, help="file into which heartbeat threads log their gaps")
     parser.add_argument("--heartbeat-threads", type=int, default=2)
     return parser.parse_args(argv)
@@ -80,8 +74,6 @@ def serve(arguments: argparse.Namespace) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     arguments = parse(argv)
-    if arguments.cpus:
-        os.sched_setaffinity(0, arguments.cpus)
     try:
         weights()
         if arguments.heartbeat:

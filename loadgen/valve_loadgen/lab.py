@@ -7,6 +7,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,17 @@ import orjson
 
 from valve_loadgen.client import Client
 from valve_loadgen.cpus import Placement, available, cores, kept_on, place
+from valve_loadgen.engines import ENGINES, Engine
 from valve_loadgen.errors import BenchError
 from valve_loadgen.events import Event
 from valve_loadgen.processes import Child, Processes, ready
+from valve_loadgen.session import SEPARATOR
 from valve_loadgen.target import Target
 
 SERVING = re.compile(r"valve: serving on (\S+)")
 PAGE = 5000
 IDLE_TIMEOUT_S = 30.0
+ENGINE_START_S = 300.0  # vLLM and SGLang take half a minute on a core of their own
 
 
 def free_port() -> int:
@@ -40,24 +44,27 @@ class Lab:
         self._seen_events = 0
         self._admin = Client(Target(path=str(processes.scratch / "admin.sock")))
 
-    async def start_engine(self, name: str, threads: int = 1, tenant: bool = False, *more: str) -> Target:
-        """A llama.cpp server on the engines' cores; as a tenant it runs under `valve run`."""
-        port = free_port()
-        engine = [
-            sys.executable,
-            "-m",
-            "valve_loadgen.engine",
-            "--port",
-            str(port),
-            "--threads",
-            str(threads),
-        ]
-        engine += ["--cpus", cores(self.placement.engines), *more]
+    async def start_engine(
+        self, name: str, threads: int = 1, tenant: bool = False, *more: str, engine: str = "llamacpp"
+    ) -> Target:
+        """A real engine on the engines' cores; as a tenant it runs under `valve run`."""
+        kind, target = ENGINES[engine], Target(port=free_port())
+        command = kind.start(target.port, threads, cores(self.placement.engines), more)
         run = [sys.executable, "-m", "valve_sidecar", "run", "--job", name, "--"] if tenant else []
-        child = self._start(name, [*run, *engine], self.placement.others if tenant else None)
-        target = Target(port=port)
-        await ready(child, lambda: healthy(target))
+        child = self._start(name, [*run, *command], self.placement.others if tenant else None)
+        await ready(child, lambda: healthy(target, kind.ready_path), ENGINE_START_S)
         return target
+
+    async def start_together(self, name: str, members: Sequence[tuple[str, Sequence[str]]]) -> list[Target]:
+        """Engines that share one session; of each its kind and its command's prefix. Raises BenchError."""
+        kinds, targets = [ENGINES[kind] for kind, _ in members], [Target(port=free_port()) for _ in members]
+        command = [sys.executable, "-m", "valve_loadgen.session", str(self.processes.logs / name)]
+        for kind, target, (_, prefix) in zip(kinds, targets, members, strict=True):
+            command += [SEPARATOR, *prefix, *kind.start(target.port, 1, cores(self.placement.engines))]
+        child = self._start(name, command, None)
+        for kind, target in zip(kinds, targets, strict=True):
+            await ready(child, partial(healthy, target, kind.ready_path), ENGINE_START_S)
+        return targets
 
     async def start_backend(self, name: str, cpus: frozenset[int], *more: str) -> Target:
         """The constant engine, which computes nothing, on `cpus`."""
@@ -132,22 +139,22 @@ def opened_lab(logs: Path | None = None, engine_cores: int = 1) -> Iterator[Lab]
         yield lab
 
 
-async def healthy(target: Target) -> bool:
-    """Whether the engine answers /health with 200. Raises BenchError when it cannot be reached."""
+async def healthy(target: Target, path: str = "/health") -> bool:
+    """Whether the engine answers `path` with 200. Raises BenchError when it cannot be reached."""
     client = Client(target)
     try:
-        status, _body = await client.get("/health")
+        status, _body = await client.get(path)
         return status == 200
     finally:
         client.close()
 
 
-async def idle(target: Target) -> None:
-    """Waits until a llama.cpp server computes nothing (cancelled requests run on for a step)."""
+async def idle(target: Target, engine: Engine) -> None:
+    """Waits until the engine computes nothing (cancelled requests run on for a while)."""
     client = Client(target)
     deadline_s = time.monotonic() + IDLE_TIMEOUT_S
     try:
-        while any(slot["is_processing"] for slot in orjson.loads((await client.get("/slots"))[1])):
+        while engine.computing((await client.get(engine.load_path))[1]):
             if time.monotonic() > deadline_s:
                 raise BenchError(
                     f"the engine at {target} is still busy {IDLE_TIMEOUT_S:g} s after its last request"

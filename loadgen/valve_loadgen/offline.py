@@ -16,6 +16,7 @@ from valve_loadgen.target import Target
 
 RETRY_S = 0.2
 START_ERRORS_MAX = 20
+START_TIMEOUT_S = 120.0
 
 
 class TokenLog:
@@ -35,6 +36,11 @@ class TokenLog:
         first = bisect.bisect_left(self._stamps_ns, start_ns)
         last = bisect.bisect_left(self._stamps_ns, end_ns)
         return self._totals[last] - self._totals[first]
+
+    def binned(self, start_ns: int, end_ns: int, bin_ns: int) -> list[int]:
+        """Tokens in each successive `bin_ns` of [start_ns, end_ns); the last may be shorter."""
+        edges = [*range(start_ns, end_ns, bin_ns), end_ns]
+        return [self.between(begin, end) for begin, end in itertools.pairwise(edges)]
 
 
 class OfflineDriver:
@@ -58,9 +64,9 @@ class OfflineDriver:
     async def start(self) -> None:
         """Starts and returns once every slot has yielded a token since, so that the engine is saturated.
 
-        Raises BenchError when completions fail again and again.
+        Raises BenchError when completions fail again and again, or none yields a token for long.
         """
-        failed = len(self.errors)
+        failed, deadline_s = len(self.errors), time.monotonic() + START_TIMEOUT_S
         self._streaming.clear()
         self._tasks = [asyncio.create_task(self._keep_busy(slot)) for slot in range(self._parallel)]
         while len(self._streaming) < self._parallel:
@@ -68,6 +74,12 @@ class OfflineDriver:
             if len(self.errors) - failed > START_ERRORS_MAX:
                 await self.stop()
                 raise BenchError(f"the offline engine at {self._target} fails: {self.errors[-1]}")
+            if time.monotonic() > deadline_s:
+                await self.stop()
+                raise BenchError(
+                    f"the offline engine at {self._target} yields nothing in {START_TIMEOUT_S:g} s: "
+                    "is something else running on its cores?"
+                )
 
     async def stop(self) -> None:
         """Cancels what is in flight; may be started again."""

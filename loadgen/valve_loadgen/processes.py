@@ -60,8 +60,8 @@ class Processes:
         self.scratch = Path(tempfile.mkdtemp(prefix="valve-bench-", dir=memory if memory.is_dir() else None))
         self.runtime = self.scratch / "runtime"
         self.runtime.mkdir(mode=0o700)
-        self._logs = logs or self.scratch / "logs"
-        self._logs.mkdir(parents=True, exist_ok=True)
+        self.logs = logs or self.scratch / "logs"
+        self.logs.mkdir(parents=True, exist_ok=True)
         self._children: list[Child] = []
         self._environment = {**os.environ, MARKER: str(self.scratch), "VALVE_RUNTIME_DIR": str(self.runtime)}
 
@@ -78,7 +78,7 @@ class Processes:
 
     def start(self, name: str, command: Sequence[str], cpus: frozenset[int] | None = None) -> Child:
         """Starts `command` on `cpus` (inherited if None), its output in NAME.log."""
-        log = self._logs / f"{name}.log"
+        log = self.logs / f"{name}.log"
         with log.open("wb") as output:
             process = subprocess.Popen(
                 command,

@@ -1,6 +1,7 @@
 """Owns prompt text: deterministic, distinct from the first words on, about one token a word."""
 
 import random
+from dataclasses import dataclass
 
 _TEXT = """
 time year people way day man thing woman life child world school state family student group country
@@ -13,9 +14,25 @@ war history party result change morning reason research girl guy moment air teac
 WORDS = tuple(_TEXT.split())
 
 
+@dataclass(frozen=True)
+class Vocabulary:
+    """`words`, each `per_word` tokens to the engine, which adds `overhead` tokens to every prompt."""
+
+    words: tuple[str, ...] = WORDS
+    per_word: float = 1.0
+    overhead: float = 0.0
+    source: str = "an assumption: a word is a token"
+    """How this is known."""
+
+    def text(self, name: str, tokens: int) -> str:
+        """A prompt that the engine counts as `tokens`; the same name begins with the same words."""
+        count = max(1, round((tokens - self.overhead) / self.per_word))
+        return " ".join(random.Random(name).choices(self.words, k=count))
+
+
 def prompt(name: str, tokens: int) -> str:
     """About `tokens` tokens of text (common English words are one token each in every BPE vocabulary).
 
     The same name gives the same text; the first words depend on the name, so that no prefix is shared.
     """
-    return " ".join(random.Random(name).choices(WORDS, k=max(1, tokens)))
+    return Vocabulary().text(name, tokens)

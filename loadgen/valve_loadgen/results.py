@@ -16,6 +16,7 @@ NO_GATE, VALVE = "shared_no_gate", "shared_valve"
 ARMS = (ONLINE_ALONE, OFFLINE_ALONE, NO_GATE, VALVE)
 GOALS = {"ttft_inflation": 1.05, "tpot_inflation": 1.02, "harvest_efficiency": 0.90}
 PREEMPTION_P99_SAMPLES = 500
+BIN_NS = 100_000_000
 
 Figure = Callable[[Exchange], float | None]
 
@@ -30,6 +31,8 @@ class Window:
     end_ns: int
     exchanges: list[Exchange] = field(default_factory=list)
     offline_tokens: int = 0
+    offline_bins: list[int] = field(default_factory=list)
+    """The same by BIN_NS."""
 
     @property
     def wall_s(self) -> float:
@@ -38,8 +41,12 @@ class Window:
     @property
     def drained_s(self) -> float:
         """Time with nothing in flight, as the client sees it."""
-        busy = [(each.send_ns or each.sched_ns, each.done_ns or self.end_ns) for each in self.exchanges]
-        return stats.drained_ns(busy, self.start_ns, self.end_ns) / 1e9
+        return stats.drained_ns(self.busy, self.start_ns, self.end_ns) / 1e9
+
+    @property
+    def busy(self) -> list[tuple[int, int]]:
+        """Each request's time in flight."""
+        return [(each.send_ns or each.sched_ns, each.done_ns or self.end_ns) for each in self.exchanges]
 
 
 def ttft_ms(exchange: Exchange) -> float | None:
@@ -59,6 +66,16 @@ class Results:
     offline_errors: list[str] = field(default_factory=list)
     lapses: int = 0
 
+    @property
+    def arms(self) -> list[str]:
+        """The four, then the baselines."""
+        return [*ARMS, *dict.fromkeys(window.arm for window in self.windows if window.arm not in ARMS)]
+
+    @property
+    def exchanges(self) -> list[Exchange]:
+        """Of all windows; the request ids begin with the arm."""
+        return [exchange for window in self.windows for exchange in window.exchanges]
+
     def of(self, arm: str) -> list[Window]:
         return [window for window in self.windows if window.arm == arm]
 
@@ -71,7 +88,7 @@ class Results:
         """The report's keys that follow from the measurements."""
         efficiency = self.harvest_efficiency()
         return {
-            "arms": {arm: self._arm(arm) for arm in ARMS},
+            "arms": {arm: self._arm(arm) for arm in self.arms},
             **{
                 f"{name}_inflation{suffix}": _told(self.inflation(figure, arm), GOALS[f"{name}_inflation"])
                 for name, figure in (("ttft", ttft_ms), ("tpot", tpot_ms))
@@ -80,7 +97,9 @@ class Results:
             "harvest_efficiency": efficiency.value,
             "harvest_efficiency_ci95": efficiency.ci95,
             "harvest_efficiency_verdict": efficiency.above(GOALS["harvest_efficiency"]),
+            "baselines": {arm: self._against_alone(arm) for arm in self.arms if arm not in ARMS},
             "ttft_inflation_by_role": self._by_role(),
+            "preempting_requests": self._preempting(),
             **self._preemption(),
             "sidecar": self._sidecar(),
         }
@@ -91,6 +110,29 @@ class Results:
         `only`: which of `arm`'s requests count.
         """
         return stats.ratio_of_medians(self._pairs(figure, arm, only))
+
+    def _against_alone(self, arm: str) -> dict[str, Any]:
+        return {
+            f"{name}_inflation": _told(self.inflation(figure, arm), GOALS[f"{name}_inflation"])
+            for name, figure in (("ttft", ttft_ms), ("tpot", tpot_ms))
+        }
+
+    def _preempting(self) -> list[dict[str, Any]]:
+        """The requests that closed the gate: how long that took, their TTFT, and the same request's alone."""
+        found = {each.request_id: each for each in joins.preemptions(self.events)}
+        alone = {(w.round, e.name): ttft_ms(e) for w in self.of(ONLINE_ALONE) for e in w.exchanges}
+        return [
+            {
+                "request_id": each.request_id,
+                "round": window.round,
+                "latency_ms": _ms(found[each.request_id].latency_ns),
+                "ttft_ms": ttft_ms(each),
+                "ttft_alone_ms": alone.get((window.round, each.name)),
+            }
+            for window in self.of(VALVE)
+            for each in window.exchanges
+            if each.request_id in found
+        ]
 
     def _by_role(self) -> dict[str, Any]:
         """TTFT of the requests that closed the gate, and of those that found it closed."""
@@ -147,6 +189,7 @@ class Results:
                 f"{each.request_id}: {each.error or each.status}" for each in exchanges if not each.ok
             ],
             "send_lag_ms": _lag(exchanges),
+            "samples": {"ttft_ms": _samples(exchanges, ttft_ms), "tpot_ms": _samples(exchanges, tpot_ms)},
         }
 
     def _preemption(self) -> dict[str, Any]:
@@ -159,6 +202,7 @@ class Results:
             "preemptions": len(found),
             "preemptions_per_request_max": max(counts, default=None),
             "preemptions_per_request_mean": stats.mean(counts),
+            "at_most_once_verdict": _at_most_once(counts),
             "preemption_latency_ms": latency([each.latency_ns for each in found]),
             "parsed_to_stopped_ms": latency([each.parsed_to_stopped_ns for each in found]),
         }
@@ -188,6 +232,16 @@ def latency(spans_ns: Sequence[int | None]) -> dict[str, float | int | None]:
     return {"p50": result["p50"], "p99": result["p99"], "max": max(values, default=None), "n": len(values)}
 
 
+def _at_most_once(counts: Sequence[int]) -> stats.Verdict:
+    if not counts:
+        return "inconclusive"
+    return "met" if max(counts) <= 1 else "missed"
+
+
+def _ms(span_ns: int | None) -> float | None:
+    return None if span_ns is None else span_ns / 1e6
+
+
 def _told(estimate: Estimate, goal: float) -> dict[str, Any]:
     return {"p50": estimate.value, "ci95": estimate.ci95, "goal": goal, "verdict": estimate.below(goal)}
 
@@ -195,6 +249,10 @@ def _told(estimate: Estimate, goal: float) -> dict[str, Any]:
 def _summary(exchanges: Sequence[Exchange], figure: Figure) -> dict[str, Any] | None:
     values = [value for value in map(figure, exchanges) if value is not None]
     return stats.summary(values) if exchanges else None
+
+
+def _samples(exchanges: Sequence[Exchange], figure: Figure) -> list[float]:
+    return [round(value, 3) for value in map(figure, exchanges) if value is not None]
 
 
 def _summary_ms(spans_ns: Sequence[int]) -> dict[str, Any]:

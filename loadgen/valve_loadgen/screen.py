@@ -36,11 +36,11 @@ class Screen:
         if self._bar:
             self._bar.stop()
 
-    def stage(self, text: str) -> None:
-        """What begins now."""
+    def stage(self, text: str, quietly: bool = False) -> None:
+        """What begins now; `quietly` shows it on a bar only."""
         if self._bar:
             self._bar.update(self._task, description=text)
-        else:
+        elif not quietly:
             elapsed_s = time.monotonic() - self._start_s
             self.console.print(f"[{elapsed_s:6.1f} s] {text}", markup=False, highlight=False, soft_wrap=True)
 

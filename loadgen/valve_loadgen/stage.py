@@ -1,11 +1,12 @@
 """Owns what the four arms play on: two engines, the sidecar, clients and the offline driver."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from valve_loadgen.arrivals import Planned
 from valve_loadgen.client import Client
+from valve_loadgen.engines import ENGINES
 from valve_loadgen.errors import BenchError
 from valve_loadgen.lab import Lab, idle
 from valve_loadgen.offline import OfflineDriver
@@ -16,28 +17,52 @@ OFFLINE_PARALLEL = 4
 
 
 @dataclass(frozen=True)
+class Rival:
+    """A baseline's offline engine."""
+
+    arm: str
+    offline: Target
+    driver: OfflineDriver
+
+
+@dataclass(frozen=True)
 class Stage:
-    """`direct` reaches the online engine itself, `gated` through the sidecar."""
+    """`direct` reaches the online engine itself, `gated` through the sidecar; `kinds` name both engines."""
 
     lab: Lab
+    kinds: tuple[str, str]
     online: Target
     offline: Target
     direct: Client
     gated: Client
     driver: OfflineDriver
+    rivals: tuple[Rival, ...] = ()
 
     @classmethod
-    async def build(cls, lab: Lab, serve_options: Sequence[str]) -> "Stage":
-        """Starts everything. Raises BenchError."""
-        online = await lab.start_engine("online")
-        offline = await lab.start_engine("offline", 1, True)
-        proxy = await lab.start_sidecar(online, "--engine", "llamacpp", "--device", "cpu", *serve_options)
+    async def build(
+        cls,
+        lab: Lab,
+        serve_options: Sequence[str],
+        kinds: tuple[str, str],
+        rivals: Mapping[str, Sequence[str]] | None = None,
+    ) -> "Stage":
+        """Starts everything; `kinds`: the online and the offline engine. Raises BenchError.
+
+        `rivals`: prefixes of the baselines' engines, by name; these share the online engine's session.
+        """
+        online, others = await _start_online(lab, kinds, rivals or {})
+        offline = await lab.start_engine("offline", 1, True, engine=kinds[1])
+        proxy = await lab.start_sidecar(online, "--engine", kinds[0], "--device", "cpu", *serve_options)
         if not (await lab.state())["tenants"]:
             raise BenchError(
                 "the sidecar sees no tenant: do `valve run` and `valve serve` share a directory?"
             )
         driver = OfflineDriver(offline, OFFLINE_PARALLEL)
-        return cls(lab, online, offline, Client(online), Client(proxy), driver)
+        return cls(lab, kinds, online, offline, Client(online), Client(proxy), driver, others)
+
+    def driver_of(self, arm: str) -> OfflineDriver:
+        """What keeps that arm's offline engine busy."""
+        return next((rival.driver for rival in self.rivals if rival.arm == arm), self.driver)
 
     async def warm_up(self, plans: Sequence[Planned]) -> None:
         """Sends `plans` one by one both ways, and saturates the offline engine once. Raises BenchError."""
@@ -47,15 +72,31 @@ class Stage:
                 (done,) = await replay(client, [alone], time.monotonic_ns(), f"warm-{name}-")
                 if not done.ok:
                     raise BenchError(f"a warm-up request failed ({name}): {done.error or done.status}")
-        await self.driver.start()
-        await self.driver.stop()
+        for driver in (self.driver, *(rival.driver for rival in self.rivals)):
+            await driver.start()
+            await driver.stop()
 
     async def settle(self) -> None:
         """Waits until nothing computes and the gate is open."""
         await self.lab.wait_for("between windows", "gate", "open")
-        await idle(self.online)
-        await idle(self.offline)
+        for target, kind in zip((self.online, self.offline), self.kinds, strict=True):
+            await idle(target, ENGINES[kind])
+        for rival in self.rivals:
+            await idle(rival.offline, ENGINES[self.kinds[1]])
 
     def close(self) -> None:
         self.direct.close()
         self.gated.close()
+
+
+async def _start_online(
+    lab: Lab, kinds: tuple[str, str], rivals: Mapping[str, Sequence[str]]
+) -> tuple[Target, tuple[Rival, ...]]:
+    if not rivals:
+        return await lab.start_engine("online", engine=kinds[0]), ()
+    members = [(kinds[0], ()), *((kinds[1], prefix) for prefix in rivals.values())]
+    online, *others = await lab.start_together("online", members)
+    return online, tuple(
+        Rival(f"shared_{name}", target, OfflineDriver(target, OFFLINE_PARALLEL))
+        for name, target in zip(rivals, others, strict=True)
+    )

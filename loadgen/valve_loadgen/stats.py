@@ -1,13 +1,15 @@
 """Owns the arithmetic: exact percentiles, paired bootstrap intervals, drained time, verdicts (pure)."""
 
+import math
 import random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 P99_SAMPLES = 1000
 RESAMPLES = 2000
+EXACT_BINOMIAL_MAX = 1000  # above, the normal approximation of the ranks
 BLOCKS_MIN = 8
 
 Verdict = Literal["met", "missed", "inconclusive"]
@@ -35,6 +37,39 @@ def summary(
         enough = len(values) >= (p99_samples if q >= 0.99 else 1)
         result[f"p{round(q * 100)}"] = percentile(values, q) if enough else None
     return {**result, "n": len(values)}
+
+
+def quantiles(values: Sequence[float]) -> dict[str, Any]:
+    """{"p50", "p90", "p99", "max", "n", "p50_ci95"}, and "reason" where one is None for lack of samples.
+
+    p99 needs P99_SAMPLES. The interval is that of the order statistics: exact whatever the distribution, for
+    independent samples.
+    """
+    told: dict[str, Any] = {"p50": None, "p90": None, "p99": None}
+    if values:
+        told = summary(values)
+    told |= {"max": max(values, default=None), "n": len(values), "p50_ci95": median_interval(values)}
+    if told["p99"] is None:
+        told["reason"] = f"p99 needs {P99_SAMPLES} samples, has {len(values)}"
+    return told
+
+
+def median_interval(values: Sequence[float]) -> list[float] | None:
+    """The 95 % interval of the median by binomial order statistics; None under 6 samples.
+
+    Ranks k and n - 1 - k (from 0), k the largest with P(Binomial(n, 1/2) <= k) <= 2.5 %.
+    """
+    n, ordered = len(values), sorted(values)
+    if n < 6:
+        return None
+    if n > EXACT_BINOMIAL_MAX:
+        k = math.floor(n / 2 - 1.96 * math.sqrt(n) / 2) - 1
+        return [ordered[k], ordered[n - 1 - k]]
+    below, k = 0, -1
+    while (below + math.comb(n, k + 1)) * 40 <= 1 << n:
+        k += 1
+        below += math.comb(n, k)
+    return [ordered[k], ordered[n - 1 - k]]
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from valve_loadgen.results import ARMS
+from valve_loadgen.baselines import BASELINES
 
 PLAIN_WIDTH = 120  # off a terminal nobody says how wide it is
 NAMES = {
@@ -16,7 +16,14 @@ NAMES = {
     "shared_valve": "shared with Valve",
 }
 HEADINGS = ("TTFT ms\np50 / p90", "TPOT ms\np50 / p90", "requests", "offline\ntok/s", "drained", "harvested")
+RATIOS = (("ttft_inflation", "TTFT p50"), ("tpot_inflation", "TPOT p50"))
 STYLES = {"met": "green", "missed": "red", "inconclusive": "yellow"}
+
+
+def name(arm: str) -> str:
+    """What a person calls the arm."""
+    baseline = BASELINES.get(arm.removeprefix("shared_"))
+    return NAMES.get(arm) or (baseline.title if baseline else arm)
 
 
 def number(value: float | None, digits: int = 2, unit: str = "") -> str:
@@ -29,7 +36,9 @@ def percent(value: float | None) -> str:
 
 def render(report: dict[str, Any]) -> RenderableType:
     """Everything a person wants to see of `report`."""
-    parts: list[RenderableType] = [_arms(report), _ratios(report), Text(_preemption(report))]
+    parts: list[RenderableType] = [_arms(report), _ratios(report)]
+    parts += [_rivals(report)] if report["baselines"] else []
+    parts.append(Text(_preemption(report)))
     parts += [Text(f"INVALID: {reason}", style="red") for reason in report["reasons"]]
     return Group(*parts)
 
@@ -42,18 +51,19 @@ def show(report: dict[str, Any]) -> None:
 
 
 def _arms(report: dict[str, Any]) -> Table:
-    table = Table(title=f"Four arms on the same arrivals (rounds: {report['rounds']})")
+    arms = "The arms" if report["baselines"] else "Four arms"
+    table = Table(title=f"{arms} on the same arrivals (rounds: {report['rounds']})")
     table.add_column("arm")
     for heading in HEADINGS:
         table.add_column(heading, justify="right")
-    for arm in ARMS:
-        table.add_row(*_row(arm, report["arms"][arm]))
+    for arm, figures in report["arms"].items():
+        table.add_row(*_row(arm, figures))
     return table
 
 
 def _row(arm: str, figures: dict[str, Any]) -> list[str]:
     return [
-        NAMES[arm],
+        name(arm),
         _quantiles(figures["ttft_ms"], 0),
         _quantiles(figures["tpot_ms"], 2),
         str(figures["requests"] or "-"),
@@ -71,19 +81,25 @@ def _ratios(report: dict[str, Any]) -> Table:
     table = Table(title="Against alone, median with 95 % interval")
     for heading in ("figure", "with Valve", "goal", "verdict", "no gate"):
         table.add_column(heading)
-    for name, title in (("ttft", "TTFT p50"), ("tpot", "TPOT p50")):
-        told, naive = report[f"{name}_inflation"], report[f"{name}_inflation_no_gate"]
-        table.add_row(
-            f"{title}, x alone",
-            _interval(told),
-            f"< {told['goal']}",
-            _verdict(told["verdict"]),
-            _interval(naive),
-        )
+    for figure, title in RATIOS:
+        told, naive = report[figure], report[f"{figure}_no_gate"]
+        row = (_interval(told), f"< {told['goal']}", _verdict(told["verdict"]), _interval(naive))
+        table.add_row(f"{title}, x alone", *row)
+    most, verdict = report["preemptions_per_request_max"], _verdict(report["at_most_once_verdict"])
+    table.add_row("preemptions per request, max", "-" if most is None else str(most), "1", verdict)
     told = {"p50": report["harvest_efficiency"], "ci95": report["harvest_efficiency_ci95"]}
-    table.add_row(
-        "harvest efficiency", _interval(told), "> 0.9", _verdict(report["harvest_efficiency_verdict"]), ""
-    )
+    verdict = _verdict(report["harvest_efficiency_verdict"])
+    table.add_row("harvest efficiency", _interval(told), "> 0.9", verdict)
+    return table
+
+
+def _rivals(report: dict[str, Any]) -> Table:
+    table = Table(title="Instead of Valve")
+    table.add_column("baseline")
+    for _figure, title in RATIOS:
+        table.add_column(f"{title}, x alone")
+    for arm, against in report["baselines"].items():
+        table.add_row(name(arm), *(_interval(against[figure]) for figure, _title in RATIOS))
     return table
 
 

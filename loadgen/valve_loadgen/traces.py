@@ -4,23 +4,20 @@ import csv
 import gzip
 import itertools
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
+from operator import attrgetter
 from pathlib import Path
+from statistics import median
+
+import orjson
 
 from valve_loadgen.errors import BenchError
+from valve_loadgen.trace_formats import FORMATS, Format, Row, recognise
+from valve_loadgen.trace_formats import Arrival as Arrival
 
-HEADER = ["arrival_s", "input_tokens", "output_tokens"]
-
-
-@dataclass(frozen=True)
-class Arrival:
-    """One request of a trace: seconds since the trace's start, and its lengths in tokens."""
-
-    at_s: float
-    input_tokens: int
-    output_tokens: int
+TICK_MIN_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -51,10 +48,17 @@ class Lengths:
 
 
 def load(path: Path) -> list[Arrival]:
-    """Reads a CSV (or .csv.gz) of arrival_s,input_tokens,output_tokens, sorted by arrival.
+    """The requests of a CSV or JSONL file (or its .gz) in any of FORMATS, by arrival; ticks are spread.
 
     Raises BenchError that names the file and line when it is not one.
     """
+    arrivals = read(path)
+    tick_s = tick(arrivals)
+    return spread(arrivals, tick_s, seed=path.name) if tick_s else arrivals
+
+
+def read(path: Path) -> list[Arrival]:
+    """As `load`, with the times as they stand in the file."""
     try:
         content = path.read_bytes()
         text = (gzip.decompress(content) if path.suffix == ".gz" else content).decode()
@@ -67,26 +71,93 @@ def packaged(name: str) -> list[Arrival]:
     """A slice shipped with the package: 'conv' or 'code' (see data/NOTICE)."""
     file = resources.files("valve_loadgen") / "data" / f"azure2023_{name}_slice.csv"
     if not file.is_file():
-        raise BenchError(f"there is no packaged trace {name!r}; use conv or code, or the path of a CSV file")
+        raise BenchError(
+            f"there is no packaged trace {name!r}; use conv or code, or the path of a trace file"
+        )
     return _parse(file.read_text("utf-8"), str(file))
 
 
 def _parse(text: str, name: str) -> list[Arrival]:
-    rows = csv.reader(text.splitlines())
-    if next(rows, None) != HEADER:
-        raise BenchError(f"{name}: the first line must be {','.join(HEADER)}")
-    arrivals = [_row(row, f"{name}:{line}") for line, row in enumerate(rows, start=2)]
+    lines = text.splitlines()
+    table = _jsonl(lines, name) if text.lstrip().startswith("{") else _csv(lines, name)
+    arrivals = [arrival for arrival in table if arrival is not None]
     if any(later.at_s < earlier.at_s for earlier, later in itertools.pairwise(arrivals)):
-        raise BenchError(f"{name}: arrivals are not sorted by arrival_s")
+        raise BenchError(f"{name}: arrivals are not sorted by time")
     return arrivals
 
 
-def _row(row: list[str], place: str) -> Arrival:
+def _csv(lines: Sequence[str], name: str) -> Iterator[Arrival | None]:
+    rows = csv.reader(lines)
+    header = next(rows, [])
+    known = _known(header, f"{name}: the first line")
+    places = [header.index(column) if column in header else None for column in known.columns + known.more]
+    cut = ([row[place] if place is not None else "" for place in places] for row in rows)
+    return _read(known, cut, name, first_line=2)
+
+
+def _jsonl(lines: Sequence[str], name: str) -> Iterator[Arrival | None]:
+    known = _known(_columns(lines[0]), f"{name}: the first line")
+    objects = (orjson.loads(line) for line in lines if line.strip())
+    cut = (
+        [each[column] for column in known.columns] + [each.get(column, "") for column in known.more]
+        for each in objects
+    )
+    return _read(known, cut, name, first_line=1)
+
+
+def _columns(line: str) -> Iterable[str]:
+    """The keys of a JSON line; none if it is not an object."""
     try:
-        at_s, inputs, outputs = row
-        return Arrival(float(at_s), int(inputs), int(outputs))
-    except ValueError as error:
-        raise BenchError(f"{place}: not arrival_s,input_tokens,output_tokens: {','.join(row)!r}") from error
+        found = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return ()
+    return found if isinstance(found, dict) else ()
+
+
+def _known(columns: Iterable[str], place: str) -> Format:
+    found = recognise(columns)
+    if found is None:
+        formats = "; ".join(f"{', '.join(each.columns)} ({each.name})" for each in FORMATS)
+        raise BenchError(f"{place} must have the columns of a known format: {formats}")
+    return found
+
+
+def _read(known: Format, rows: Iterable[Row], name: str, first_line: int) -> Iterator[Arrival | None]:
+    counted = itertools.count(first_line)
+    line, start_s, reading = first_line, None, known.read(rows)
+    while True:
+        line = next(counted)
+        try:
+            arrival = next(reading)
+        except StopIteration:
+            return
+        except (ValueError, KeyError, IndexError, TypeError) as error:
+            columns = ", ".join(known.columns)
+            raise BenchError(f"{name}:{line}: not a row of {columns}: {error}") from error
+        if arrival is not None and known.rebased:
+            start_s = arrival.at_s if start_s is None else start_s
+            arrival = replace(arrival, at_s=arrival.at_s - start_s)
+        yield arrival
+
+
+def tick(arrivals: Sequence[Arrival]) -> float | None:
+    """The clock tick in s to which a trace's times were rounded; None if they look exact.
+
+    Told by most requests sharing their time with another, and these times lying TICK_MIN_S or more apart
+    (Mooncake: 3 s, give or take milliseconds).
+    """
+    times_s = sorted({arrival.at_s for arrival in arrivals})
+    if len(times_s) < 2 or len(times_s) > len(arrivals) / 2:
+        return None
+    step_s = round(median(later - earlier for earlier, later in itertools.pairwise(times_s)), 3)
+    return step_s if step_s >= TICK_MIN_S else None
+
+
+def spread(arrivals: Iterable[Arrival], tick_s: float, seed: int | str) -> list[Arrival]:
+    """Puts each arrival at a uniformly drawn moment of its tick."""
+    draw = random.Random(seed).random
+    moved = [replace(arrival, at_s=arrival.at_s + draw() * tick_s) for arrival in arrivals]
+    return sorted(moved, key=attrgetter("at_s"))
 
 
 def window(arrivals: Iterable[Arrival], start_s: float, span_s: float) -> list[Arrival]:

@@ -1,10 +1,14 @@
 /* Times the shim on the fake driver: bench_shim [CYCLES]. Prints JSON, all figures in nanoseconds.
- *   agent     gate closed -> every channel is off, of a program whose GPU is idle: what all but the driver
- * takes and of one with a kernel running: wake      gate closed -> the agent in the GPU process runs work the
- * agent runs -> every channel is off (the control's time included) close     gate closed -> every channel is
- * off control   the control alone, issued by another process through the victim's own open file (the direct
- * path) ioctl, launch  of one call that nobody stops, with the shim and without, by turns A figure of the
- * fake says what our own code costs, and nothing about a GPU.
+ * Of a program whose GPU is idle:
+ *   agent          gate closed -> every channel is off: what all but the driver takes
+ * Of one with a kernel running:
+ *   wake           gate closed -> the agent in the GPU process runs
+ *   work           the agent runs -> every channel is off (the control's time included)
+ *   close          gate closed -> every channel is off
+ *   control        the control alone, issued by another process through the victim's own open file
+ * Of one call that nobody stops, with the shim and without, by turns:
+ *   ioctl, launch  what the shim adds
+ * A figure of the fake says what our own code costs, and nothing about a GPU.
  */
 #include "shim_stage.h"
 

@@ -44,12 +44,16 @@ static void open_gate(struct vlv_intake *intake) {
   log_event(&intake->log, VLV_EVENT_OPEN, now_ns, intake->generation);
 }
 
-/* Somebody else asks, and answers with vlv_intake_answer(). */
+static void perform(struct vlv_intake *intake, struct step step);
+
+/* Somebody else asks, and answers with vlv_intake_answer(). One who cannot be told counts as an idle engine.
+ */
 static void ask(struct vlv_intake *intake, uint64_t epoch) {
   uint64_t one = 1;
   if (intake->asked_since_ns == 0) intake->asked_since_ns = vlv_now_ns();
   atomic_store(&intake->stats.question, epoch);
-  if (write(intake->options.notice_fd, &one, sizeof one) < 0 && errno != EAGAIN) abort();
+  if (write(intake->options.notice_fd, &one, sizeof one) < 0 && errno != EAGAIN)
+    perform(intake, controller_answered(&intake->controller, epoch, false));
 }
 
 static void perform(struct vlv_intake *intake, struct step step) {
@@ -65,7 +69,7 @@ static void perform(struct vlv_intake *intake, struct step step) {
       start_timer(intake, value_of(&intake->stats.cooldown_ns), step.epoch);
       break;
     case ACTION_START_RETRY:
-      start_timer(intake, RETRY_NS, step.epoch);
+      start_timer(intake, intake->ask_again_ns, step.epoch);
       break;
     case ACTION_CLOSE: /* only an arrival closes */
     case ACTION_NONE:
@@ -165,9 +169,10 @@ uint64_t gate_tick(struct vlv_intake *intake, uint64_t now_ns) {
 static bool is_busy(const struct vlv_intake *intake, enum vlv_load load) {
   uint64_t now_ns = vlv_now_ns();
   bool holds = intake->controller.held_count > 0;
-  if (load == VLV_LOAD_UNKNOWN) return holds && silent_ns(intake, now_ns) < BLIND_STALL_NS;
-  if (holds) return load == VLV_LOAD_BUSY;
-  return load == VLV_LOAD_BUSY && now_ns - intake->asked_since_ns < DOUBT_LIMIT_NS;
+  uint64_t asked_ns = now_ns - intake->asked_since_ns;
+  if (load == VLV_LOAD_UNKNOWN)
+    return holds ? silent_ns(intake, now_ns) < BLIND_STALL_NS : asked_ns < intake->guard_ns;
+  return load == VLV_LOAD_BUSY && (holds || asked_ns < DOUBT_LIMIT_NS);
 }
 
 void vlv_intake_answer(void *context, uint64_t epoch, uint64_t load) {
@@ -175,6 +180,12 @@ void vlv_intake_answer(void *context, uint64_t epoch, uint64_t load) {
   bool busy = is_busy(intake, (enum vlv_load)load);
   perform(intake, controller_answered(&intake->controller, epoch, busy));
   if (intake->controller.state != STATE_ASKING) intake->asked_since_ns = 0;
+}
+
+void vlv_intake_set_engine(void *context, uint64_t guard_ns, uint64_t ask_again_ns) {
+  struct vlv_intake *intake = context;
+  intake->guard_ns = guard_ns;
+  intake->ask_again_ns = ask_again_ns;
 }
 
 void vlv_intake_set_holder(void *context, uint64_t holder, uint64_t unused) {

@@ -8,7 +8,6 @@
 #include "routes.h"
 
 #define RENEW_NS VLV_RENEW_NS
-#define RETRY_NS 100000000ull /* while the engine is still busy after a doubtful end */
 #define DOUBT_LIMIT_NS                                                                               \
   30000000000ull                /* busy for longer with nothing of ours: it is busy for someone else \
                                  */
@@ -24,8 +23,9 @@ struct vlv_intake {
   struct vlv_holder *holder; /* NULL: nothing is really closed */
   uint32_t generation;
   uint64_t renewed_ns, signalled_ns, asked_since_ns;
-  uint64_t timer_ns, timer_epoch; /* UINT64_MAX: none */
-  uint64_t numbers;               /* of requests without an id */
+  uint64_t guard_ns, ask_again_ns; /* the engine's: vlv_intake_set_engine() */
+  uint64_t timer_ns, timer_epoch;  /* UINT64_MAX: none */
+  uint64_t numbers;                /* of requests without an id */
   struct routes routes;
   struct log log;
 };

@@ -6,13 +6,19 @@
 
 #include "rm_call.h"
 
-/* After so many doubts in a row, "not known" is taken for a refusal. */
-#define DOUBTS_MAX 4u
+/* After so many stops in a row in which no control succeeded, the failure is taken for a refusal. */
+#define FAILURES_MAX 4u
 
 /* A list of channels, sorted as the registry sorts. */
 struct list {
   const struct channel *channels;
   uint32_t count;
+};
+
+/* What is asked of RM for them. */
+struct wish {
+  int way; /* enum channels_way */
+  bool disable;
 };
 
 void channels_create(struct channels *channels, struct registry *registry) {
@@ -32,51 +38,47 @@ static bool is_known(struct channels *self, const struct channel *channel) {
   return registry_find(self->registry, channel->client, channel->channel, &found) == 1;
 }
 
-static int doubt(struct channels *self) {
-  return ++self->doubts < DOUBTS_MAX ? -EIO : -EPERM;
-}
-
 /* RM does not know the channels of `run`. What the registry has forgotten too was freed; what it has not may
  * be about to be, or may run. */
 static int look_again(struct channels *self, struct list run) {
   for (uint32_t i = 0; i < run.count; i++)
-    if (is_known(self, &run.channels[i])) return doubt(self);
+    if (is_known(self, &run.channels[i])) return -EIO;
   atomic_fetch_add(&self->vanished, run.count);
   return 0;
 }
 
-static int judge(struct channels *self, struct list run, int result) {
-  int rc = 0;
-  if (result == RM_OK)
-    self->doubts = 0;
-  else
-    rc = rm_is_gone(result) ? look_again(self, run) : rm_is_refusal(result) ? -EPERM : -EIO;
-  if (rc == -EPERM) atomic_fetch_add(&self->refusals, 1);
-  return rc;
+/* After an error it may have been done all the same. */
+static int judge(struct channels *self, struct list run, struct wish wish, int result) {
+  bool gone = rm_is_gone(result), refused = rm_is_refusal(result);
+  if (result == RM_OK) self->failures = 0;
+  if (wish.disable && !gone && !refused) self->used[wish.way] = true;
+  if (gone) return look_again(self, run);
+  return result == RM_OK ? 0 : refused ? -EPERM : -EIO;
 }
 
 /* RM refuses a whole chunk for one channel that is gone. */
-static int disable_singly(struct channels *self, struct list run, bool disable) {
+static int disable_singly(struct channels *self, struct list run, struct wish wish) {
   int worst = 0;
   for (uint32_t i = 0; i < run.count; i++) {
     struct list one = {&run.channels[i], 1};
-    int rc = judge(self, one, rm_disable_channels(one.channels, 1, disable));
+    int rc = judge(self, one, wish, rm_disable_channels(one.channels, 1, wish.disable));
     if (rc < 0) worst = rc;
   }
   return worst;
 }
 
-static int disable_run(struct channels *self, struct list run, bool disable) {
+static int disable_run(struct channels *self, struct list run, struct wish wish) {
   if (run.channels[0].subdevice == 0) return -EPERM;
-  int result = rm_disable_channels(run.channels, run.count, disable);
-  if (run.count > 1 && rm_is_gone(result)) return disable_singly(self, run, disable);
-  return judge(self, run, result);
+  int result = rm_disable_channels(run.channels, run.count, wish.disable);
+  if (run.count > 1 && rm_is_gone(result)) return disable_singly(self, run, wish);
+  return judge(self, run, wish, result);
 }
 
-static int schedule_run(struct channels *self, struct list run, bool disable) {
+static int schedule_run(struct channels *self, struct list run, struct wish wish) {
   const struct channel *first = &run.channels[0];
-  int result = first->group ? rm_schedule_group(first, !disable) : rm_schedule_channel(first, !disable);
-  return judge(self, run, result);
+  int result =
+      first->group ? rm_schedule_group(first, !wish.disable) : rm_schedule_channel(first, !wish.disable);
+  return judge(self, run, wish, result);
 }
 
 /* ---- a whole list, in one way ---- */
@@ -98,25 +100,35 @@ static uint32_t measure_run(struct list list, int way) {
 }
 
 /* Goes on after an error: what can be stopped is stopped. A refusal ends it. */
-static int apply_in(struct channels *self, struct list list, bool disable, int way) {
+static int apply(struct channels *self, struct list list, struct wish wish) {
   int worst = 0;
   for (uint32_t count; list.count > 0; list.channels += count, list.count -= count) {
-    count = measure_run(list, way);
+    count = measure_run(list, wish.way);
     struct list run = {list.channels, count};
-    int rc = way == CHANNELS_BY_DISABLE ? disable_run(self, run, disable) : schedule_run(self, run, disable);
+    int rc = wish.way == CHANNELS_BY_DISABLE ? disable_run(self, run, wish) : schedule_run(self, run, wish);
     if (rc < 0) worst = rc;
-    if (rc == -EPERM && disable) break;
-    if (disable) self->used[way] = true;
+    if (rc == -EPERM && wish.disable) break;
   }
   return worst;
+}
+
+/* What fails again and again, for whatever reason, will go on to. */
+static int weigh(struct channels *self, int rc) {
+  if (rc != -EIO) return rc;
+  return ++self->failures < FAILURES_MAX ? -EIO : -EPERM;
+}
+
+static void go_on_to_the_next_way(struct channels *self) {
+  self->failures = 0;
+  atomic_fetch_add(&self->way, 1);
+  atomic_fetch_add(&self->refusals, 1);
 }
 
 static int stop_list(struct channels *self, struct list list) {
   int rc = -EPERM;
   while (rc == -EPERM && atomic_load(&self->way) != CHANNELS_REFUSED) {
-    int way = atomic_load(&self->way);
-    rc = apply_in(self, list, true, way);
-    if (rc == -EPERM) atomic_compare_exchange_strong(&self->way, &way, way + 1);
+    rc = weigh(self, apply(self, list, (struct wish){atomic_load(&self->way), .disable = true}));
+    if (rc == -EPERM) go_on_to_the_next_way(self);
   }
   return rc;
 }
@@ -127,7 +139,7 @@ static int resume_list(struct channels *self, struct list list) {
   int worst = 0;
   for (int way = 0; way < CHANNELS_REFUSED; way++) {
     if (!self->used[way]) continue;
-    self->used[way] = apply_in(self, list, false, way) < 0;
+    self->used[way] = apply(self, list, (struct wish){way, .disable = false}) < 0;
     if (self->used[way]) worst = -EIO;
   }
   return worst;

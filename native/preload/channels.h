@@ -1,6 +1,7 @@
 /* channels.h - the `channels` mechanism: takes this process's GPU channels off the hardware, mid-kernel.
  *
- * First way FIFO_DISABLE_CHANNELS in chunks of 64; where that is refused, GPFIFO_SCHEDULE(false) per group.
+ * First way FIFO_DISABLE_CHANNELS in chunks of 64; where that is refused, or fails four times in a row,
+ * GPFIFO_SCHEDULE(false) per group.
  * Both calls return when the hardware has let go, so the call's return is the acknowledgement.
  *
  * One lock is held over each decision and the controls that carry it out, so the agent's thread and those of
@@ -22,10 +23,10 @@ struct channels {
   struct registry *registry;
   pthread_mutex_t lock;
   bool used[CHANNELS_REFUSED]; /* by enum channels_way: something may be disabled so */
-  uint32_t doubts;             /* calls in a row in which RM did not know a channel that is not freed */
+  uint32_t failures;           /* stops in a row in which every control failed, none was refused */
   _Atomic int way;             /* enum channels_way */
   _Atomic bool missed;         /* a channel was added while closed and may run: stop again */
-  _Atomic uint64_t refusals;   /* controls that RM refused */
+  _Atomic uint64_t refusals;   /* ways that RM refused */
   _Atomic uint64_t vanished;   /* channels that were freed while being stopped */
 };
 

@@ -96,15 +96,28 @@ INTERPOSED(WRAP_BOTH)
 #define FOUND(name, variant, arity, stream) (void *)found_##name, (void *)found_##name##variant,
 static void *const wrappers[INTERPOSED_COUNT] = {INTERPOSED(FOUND)};
 
+/* A wrapper stands for one function, the first that was found: what has been handed out must not change its
+ * meaning. */
 static void *wrap(int call, void *function) {
-  atomic_store_explicit(&found_calls[call], function, memory_order_relaxed);
-  return wrappers[call];
+  void *known = NULL;
+  bool first = atomic_compare_exchange_strong(&found_calls[call], &known, function);
+  return first || known == function ? wrappers[call] : NULL;
+}
+
+/* INTERPOSED_COUNT if it is not in the list. */
+static int number_of(const char *name) {
+  int call = 0;
+  while (call < INTERPOSED_COUNT && strcmp(interposed_names[call], name) != 0) call++;
+  return call;
+}
+
+bool interpose_is_listed(const char *name) {
+  return number_of(name) < INTERPOSED_COUNT;
 }
 
 void *interpose_by_name(const char *name, void *function) {
-  for (int call = 0; call < INTERPOSED_COUNT; call++)
-    if (strcmp(interposed_names[call], name) == 0) return wrap(call, function);
-  return NULL;
+  int call = number_of(name);
+  return call < INTERPOSED_COUNT ? wrap(call, function) : NULL;
 }
 
 void *interpose_by_address(void *function) {

@@ -7,6 +7,7 @@
 #include <dlfcn.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "interpose_cuda.h"
@@ -14,6 +15,7 @@
 #include "shim.h"
 #include "valve/node.h"
 
+#define NAME_SIZE 128
 #define PER_THREAD_DEFAULT_STREAM 2u /* CU_GET_PROC_ADDRESS_PER_THREAD_DEFAULT_STREAM */
 
 typedef int get_proc_address(const char *, void **, int, uint64_t);
@@ -83,19 +85,25 @@ __asm__(
 
 /* ---- cuGetProcAddress ---- */
 
+/* Its versions differ in their arguments, as those of cuMemcpyBatchAsync do. */
+static bool has_two_forms(const char *symbol) {
+  char newer[NAME_SIZE];
+  snprintf(newer, sizeof newer, "%s_v2", symbol);
+  return interpose_is_listed(symbol) && interpose_is_listed(newer);
+}
+
 /* `symbol` is without version: the one that was meant is told by the address, or else is the newest. */
 static void *find_by_symbol(const char *symbol, uint64_t flags, void *function) {
   static const char *const endings[][2] = {
       {"_v2_ptsz", "_v2"}, {"_v2_ptds", "_v2"}, {"_ptsz", ""}, {"_ptds", ""}};
-  char name[128];
-  for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
-    const char *ending = endings[i][(flags & PER_THREAD_DEFAULT_STREAM) == 0];
-    if (strlen(symbol) + strlen(ending) >= sizeof name) return NULL;
-    strcat(strcpy(name, symbol), ending);
-    void *wrapper = interpose_by_name(name, function);
-    if (wrapper != NULL) return wrapper;
+  char name[NAME_SIZE];
+  void *wrapper = NULL;
+  if (has_two_forms(symbol)) return NULL;
+  for (size_t i = 0; wrapper == NULL && i < sizeof endings / sizeof *endings; i++) {
+    snprintf(name, sizeof name, "%s%s", symbol, endings[i][(flags & PER_THREAD_DEFAULT_STREAM) == 0]);
+    wrapper = interpose_by_name(name, function);
   }
-  return NULL;
+  return wrapper;
 }
 
 static void *substitute_submission(const char *symbol, uint64_t flags, void *function) {

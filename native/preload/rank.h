@@ -2,8 +2,9 @@
  *
  * Begins with the process's first channel. Everything that `valve run` has to say comes by environment:
  *   VALVE_RUNTIME_DIR  where the segment lies
- *   VALVE_JOB_NAME     the job's name (as in the runner's own row); where it is not set, VALVE_JOB, the mark
- * by which a job's processes are found again VALVE_RUNNER       pid of `valve run`, in our own pid namespace
+ *   VALVE_JOB_NAME     the job's name, as in the runner's own row; where it is not set, that of VALVE_JOB,
+ *                      the mark by which a job's processes are found again
+ *   VALVE_RUNNER       pid of `valve run`, in our own pid namespace
  *   VALVE_DEVICES      GPU-..., comma separated: the whole job's, since its ranks stop as one set
  *   VALVE_SHIM_LOG     optional: a file that gets a line for everything that went wrong
  * If anything is missing or fails, the process runs on ungated by us; `valve run` notices that no rank came.

@@ -1,5 +1,6 @@
 /* Keeps only what a channel can hang on: clients, devices, subdevices, channel groups and channels. A process
- * has some hundreds of these at most, so a flat list is searched from end to end.
+ * has some hundreds of these at most, so a flat list is searched from end to end. What a stop needs is kept
+ * ready beside it, for it may not take the time that hundreds of such searches take.
  */
 #include "registry.h"
 
@@ -19,6 +20,7 @@ struct registry {
   struct object *objects;
   size_t count, capacity;
   bool closed;
+  struct channel *channels; /* all of them, sorted; NULL: to be made anew */
 };
 
 int registry_create(struct registry **out) {
@@ -32,6 +34,7 @@ int registry_create(struct registry **out) {
 void registry_destroy(struct registry *registry) {
   if (registry == NULL) return;
   free(registry->objects);
+  free(registry->channels);
   free(registry);
 }
 
@@ -92,6 +95,11 @@ static void describe(struct registry *registry, struct object *object, struct ch
 
 /* ---- what comes and goes ---- */
 
+static void changed(struct registry *registry) {
+  free(registry->channels);
+  registry->channels = NULL;
+}
+
 static int reserve(struct registry *registry) {
   if (registry->count < registry->capacity) return 0;
   size_t capacity = registry->capacity ? registry->capacity * 2 : 64;
@@ -110,6 +118,7 @@ static int put(struct registry *registry, struct object object) {
     known = &registry->objects[registry->count++];
   }
   *known = object;
+  changed(registry);
   return rm_is_channel(object.class_id);
 }
 
@@ -135,6 +144,7 @@ int registry_dup(struct registry *registry, int fd, rm_handle client, rm_handle 
 
 static void drop(struct registry *registry, size_t index) {
   registry->objects[index] = registry->objects[--registry->count];
+  changed(registry);
 }
 
 static void drop_client(struct registry *registry, rm_handle client) {
@@ -174,7 +184,10 @@ void registry_remove(struct registry *registry, rm_handle client, rm_handle obje
 void registry_seen(struct registry *registry, int fd, rm_handle client) {
   pthread_mutex_lock(&registry->lock);
   struct object *known = find_client(registry, client);
-  if (known != NULL) known->fd = fd;
+  if (known != NULL && known->fd != fd) {
+    known->fd = fd;
+    changed(registry);
+  }
   pthread_mutex_unlock(&registry->lock);
 }
 
@@ -182,6 +195,7 @@ void registry_fd_closed(struct registry *registry, int fd) {
   pthread_mutex_lock(&registry->lock);
   for (size_t i = 0; i < registry->count; i++)
     if (registry->objects[i].fd == fd) registry->objects[i].fd = -1;
+  changed(registry);
   pthread_mutex_unlock(&registry->lock);
 }
 
@@ -208,17 +222,26 @@ static int order(const void *left, const void *right) {
   return (a->channel > b->channel) - (a->channel < b->channel);
 }
 
-static int copy_channels(struct registry *registry, struct channel **out) {
-  uint32_t count = count_channels(registry), next = 0;
-  *out = NULL;
-  if (count == 0) return 0;
-  struct channel *channels = malloc(count * sizeof *channels);
-  if (channels == NULL) return -ENOMEM;
+static int list_channels(struct registry *registry, uint32_t count) {
+  uint32_t next = 0;
+  if (registry->channels != NULL) return 0;
+  registry->channels = malloc(count * sizeof *registry->channels);
+  if (registry->channels == NULL) return -ENOMEM;
   for (size_t i = 0; i < registry->count; i++)
     if (rm_is_channel(registry->objects[i].class_id))
-      describe(registry, &registry->objects[i], &channels[next++]);
-  qsort(channels, count, sizeof *channels, order);
-  *out = channels;
+      describe(registry, &registry->objects[i], &registry->channels[next++]);
+  qsort(registry->channels, count, sizeof *registry->channels, order);
+  return 0;
+}
+
+static int copy_channels(struct registry *registry, struct channel **out) {
+  uint32_t count = count_channels(registry);
+  *out = NULL;
+  if (count == 0) return 0;
+  if (list_channels(registry, count) < 0) return -ENOMEM;
+  *out = malloc(count * sizeof **out);
+  if (*out == NULL) return -ENOMEM;
+  memcpy(*out, registry->channels, count * sizeof **out);
   return (int)count;
 }
 

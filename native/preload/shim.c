@@ -1,5 +1,6 @@
 #include "shim.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
 
@@ -66,11 +67,12 @@ __attribute__((constructor)) static void shim_begin(void) {
 }
 
 void shim_saw_ioctl(int fd, unsigned long request, const void *argument, int result) {
+  int error = errno;
   shim_begin();
-  if (observer.registry == NULL) return;
   uint64_t before = unknown();
-  observer_saw(&observer, fd, request, argument, result);
+  if (observer.registry != NULL) observer_saw(&observer, fd, request, argument, result);
   if (unknown() != before) publish();
+  errno = error;
 }
 
 void shim_saw_unknown_call(void) {

@@ -53,3 +53,13 @@ static void bury_if_dead(struct vlv_tenant *tenant, uint32_t index, uint64_t now
 void tenant_bury_dead_holders(struct vlv_tenant *tenant, uint64_t now_ns) {
   for (uint32_t i = 0; i < VLV_HOLDERS_MAX; i++) bury_if_dead(tenant, i, now_ns);
 }
+
+uint64_t tenant_runner_breathes_until(const struct vlv_tenant *tenant) {
+  const struct vlv_tenant_row *rows = tenant->row - tenant->index;
+  uint64_t runner = load64(&tenant->row->runner_pid);
+  for (uint32_t i = 0; i < VLV_TENANTS_MAX; i++) {
+    bool is_runner = load64(&rows[i].owner_pid) == runner && load64(&rows[i].runner_pid) == 0;
+    if (is_runner) return load64(&rows[i].breathes_until_ns);
+  }
+  return 0;
+}

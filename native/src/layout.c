@@ -54,6 +54,9 @@ static const struct vlv_layout_entry entries[] = {
     FIELD(vlv_tenant_row, refusals),
     FIELD(vlv_tenant_row, unknown),
     FIELD(vlv_tenant_row, held),
+    FIELD(vlv_tenant_row, max_stopped_ns),
+    FIELD(vlv_tenant_row, breathers),
+    FIELD(vlv_tenant_row, breathes_until_ns),
     SIZE(vlv_tenants_file),
     FIELD(vlv_tenants_file, rows),
 };
@@ -66,6 +69,6 @@ const struct vlv_layout_entry *vlv_layout(uint32_t *count) {
 /* What docs/protocol.md and version 1 promise. */
 _Static_assert(sizeof(struct vlv_header) == 64, "header");
 _Static_assert(sizeof(struct vlv_holder_row) == 192, "holder row");
-_Static_assert(sizeof(struct vlv_tenant_row) == 2048, "tenant row");
+_Static_assert(sizeof(struct vlv_tenant_row) == 2304, "tenant row");
 _Static_assert(sizeof(struct vlv_holders_file) == 64 + 64 + 1088 + 64 * 192, "holders file");
-_Static_assert(sizeof(struct vlv_tenants_file) == 64 + 256 * 2048, "tenants file");
+_Static_assert(sizeof(struct vlv_tenants_file) == 64 + 256 * 2304, "tenants file");

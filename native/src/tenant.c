@@ -48,6 +48,12 @@ static void reset_counters(struct vlv_tenant_row *row) {
   store64(&row->errors, 0);
 }
 
+static void reset_breather(struct vlv_tenant_row *row) {
+  store64(&row->max_stopped_ns, 0);
+  store64(&row->breathers, 0);
+  store64(&row->breathes_until_ns, 0);
+}
+
 static void reset_shim(struct vlv_tenant_row *row) {
   store64(&row->runner_pid, 0);
   store64(&row->channels, 0);
@@ -66,6 +72,7 @@ static void fill_row(struct vlv_tenant *tenant, const char *job, uint32_t rank) 
   memcpy(row->devices, tenant->devices, sizeof row->devices);
   reset_state(row);
   reset_counters(row);
+  reset_breather(row);
   reset_shim(row);
   store64(&row->owner_pid, (uint64_t)getpid());
 }
@@ -89,6 +96,10 @@ int vlv_tenant_register(struct vlv_node *node, const char *job, uint32_t rank,
 
 uint32_t vlv_tenant_row_index(const struct vlv_tenant *tenant) {
   return tenant->index;
+}
+
+void vlv_tenant_set_max_stopped(struct vlv_tenant *tenant, uint64_t max_stopped_ns) {
+  store64(&tenant->row->max_stopped_ns, max_stopped_ns);
 }
 
 void vlv_tenant_release(struct vlv_tenant *tenant) {

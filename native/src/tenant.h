@@ -24,5 +24,7 @@ void tenant_resolve_devices(struct vlv_tenant *tenant);
 /* gate.c: looks after the owners of the claims that keep this tenant's gate closed; those of the dead are
  * ignored from now on. */
 void tenant_bury_dead_holders(struct vlv_tenant *tenant, uint64_t now_ns);
+/* gate.c: of a rank, until when its `valve run` lets the job breathe; 0 if it does not. */
+uint64_t tenant_runner_breathes_until(const struct vlv_tenant *tenant);
 
 #endif

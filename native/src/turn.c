@@ -17,7 +17,7 @@ void turn_init(struct turn *turn, struct vlv_tenant *tenant, const struct vlv_me
 }
 
 bool turn_is_settled(const struct turn *turn) {
-  return turn->phase == PHASE_RUNNING || turn->phase == PHASE_STOPPED;
+  return turn->phase == PHASE_RUNNING || turn->phase == PHASE_STOPPED || turn->phase == PHASE_BREATHING;
 }
 
 static struct vlv_tenant_row *row_of(const struct turn *turn) {
@@ -33,7 +33,7 @@ static uint64_t max64(uint64_t a, uint64_t b) {
 
 static void set_phase(struct turn *turn, enum phase phase) {
   static const uint32_t states[] = {VLV_TENANT_RUNNING, VLV_TENANT_STOPPING, VLV_TENANT_STOPPED,
-                                    VLV_TENANT_STOPPING};
+                                    VLV_TENANT_STOPPING, VLV_TENANT_BREATHING};
   turn->phase = phase;
   store32(&row_of(turn)->state, states[phase]);
 }
@@ -65,6 +65,8 @@ static void record_stop(struct turn *turn, uint32_t level) {
 }
 
 static void begin_stop(struct turn *turn) {
+  breather_stopped(&turn->breather, turn->now_ns);
+  store64(&row_of(turn)->breathes_until_ns, 0);
   set_phase(turn, PHASE_STOPPING);
   turn->asked = false;
   turn->slow = false;
@@ -160,7 +162,42 @@ static uint64_t guard(struct turn *turn) {
   return resumed < 0 ? stop_unseen(turn) : turn->guard_at_ns;
 }
 
+/* Until when it may run although its gate is closed; not later than now: it may not. Ranks follow their
+ * runner, so that a job breathes as one. */
+static uint64_t breather_until(const struct turn *turn) {
+  const struct vlv_tenant_row *row = row_of(turn);
+  if (load64(&row->runner_pid) != 0) return tenant_runner_breathes_until(turn->tenant);
+  if (turn->phase == PHASE_BREATHING) return load64(&row->breathes_until_ns);
+  bool due = turn->now_ns >= breather_due_ns(&turn->breather, load64(&row->max_stopped_ns));
+  return due ? turn->now_ns + breather_left_ns(&turn->breather) : 0;
+}
+
+/* A rank looks whether its runner has ended it before its time. */
+static uint64_t keep_breathing(const struct turn *turn, uint64_t until_ns) {
+  return min64(until_ns, turn->now_ns + VLV_GUARD_NS);
+}
+
+/* The level goes first, as with a resume; what follows is another stop. */
+static uint64_t breathe(struct turn *turn, uint64_t until_ns) {
+  store32(&row_of(turn)->ack_level, VLV_LEVEL_RUNNING);
+  store64(&row_of(turn)->breathes_until_ns, until_ns);
+  set_phase(turn, PHASE_BREATHING);
+  if (turn->mechanism->resume(turn->context) < 0) {
+    begin_stop(turn);
+    return failed(turn);
+  }
+  breather_resumed(&turn->breather, turn->now_ns);
+  record(turn, VLV_ACK_BREATHER, turn->generation, VLV_LEVEL_RUNNING, turn->now_ns);
+  count64(&row_of(turn)->breathers, 1);
+  turn->recorded = false;
+  return keep_breathing(turn, until_ns);
+}
+
+/* A slice that is owed is not taken out of a stop that is under way: that is seen and acknowledged first. */
 static uint64_t towards_stopped(struct turn *turn) {
+  bool breathing = turn->phase == PHASE_BREATHING;
+  uint64_t until_ns = breathing || turn->phase == PHASE_STOPPED ? breather_until(turn) : 0;
+  if (until_ns > turn->now_ns) return breathing ? keep_breathing(turn, until_ns) : breathe(turn, until_ns);
   if (turn->phase == PHASE_STOPPED) return guard(turn);
   if (turn->phase != PHASE_STOPPING) begin_stop(turn);
   return keep_stopping(turn);
@@ -172,6 +209,8 @@ static uint64_t resume(struct turn *turn) {
   set_phase(turn, PHASE_RESUMING);
   if (turn->mechanism->resume(turn->context) < 0) return failed(turn);
   set_phase(turn, PHASE_RUNNING);
+  breather_resumed(&turn->breather, turn->now_ns);
+  store64(&row_of(turn)->breathes_until_ns, 0);
   record(turn, VLV_ACK_RESUMED, turn->generation, VLV_LEVEL_RUNNING, turn->now_ns);
   store32(&row_of(turn)->unstopped_threads, 0);
   turn->recorded = false;
@@ -200,6 +239,7 @@ static void acknowledge(struct turn *turn) {
 uint64_t turn_take(struct turn *turn, uint64_t now_ns) {
   uint64_t lease_ns;
   turn->now_ns = now_ns;
+  if (turn->breather.slice_ended_ns == 0) breather_begin(&turn->breather, now_ns);
   turn->generation = load32(&turn->tenant->holders->generation);
   tenant_resolve_devices(turn->tenant);
   bury_dead_holders(turn);

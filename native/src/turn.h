@@ -2,6 +2,7 @@
 #ifndef VALVE_TURN_H
 #define VALVE_TURN_H
 
+#include "breather.h"
 #include "tenant.h"
 #include "valve/agent.h"
 
@@ -9,7 +10,8 @@ enum phase {
   PHASE_RUNNING,
   PHASE_STOPPING, /* asked, or still to be asked, to stop; not seen stopped */
   PHASE_STOPPED,
-  PHASE_RESUMING, /* resume failed and is tried again */
+  PHASE_RESUMING,  /* resume failed and is tried again */
+  PHASE_BREATHING, /* runs although the gate is closed */
 };
 
 struct turn {
@@ -27,6 +29,7 @@ struct turn {
   uint64_t guard_at_ns; /* next look at a stopped tenant and at the holders that keep it stopped */
   uint64_t retry_at_ns; /* after an error of the mechanism: not before */
   uint64_t retry_ns;    /* how long the next such pause is */
+  struct breather breather;
 };
 
 void turn_init(struct turn *turn, struct vlv_tenant *tenant, const struct vlv_mechanism *mechanism,
@@ -35,7 +38,7 @@ void turn_init(struct turn *turn, struct vlv_tenant *tenant, const struct vlv_me
  * `now_ns`: the clock, read just before. Returns until when to sleep on turn->generation; 0: go on at once.
  */
 uint64_t turn_take(struct turn *turn, uint64_t now_ns);
-/* What the last turn found is applied: the tenant runs, or every part of it was seen stopped. */
+/* What the last turn found is applied: the tenant runs (or breathes), or all of it was seen stopped. */
 bool turn_is_settled(const struct turn *turn);
 /* Lets the tenant run, whatever the gate says: the agent leaves. false: it has to be tried again. */
 bool turn_leave(struct turn *turn);

@@ -45,17 +45,25 @@ static bool is_mask(const void *word) {
   return word == (const void *)&file.rows[0].device_mask || word == (const void *)&file.rows[1].device_mask;
 }
 
-/* A holder's own row cannot change under it, and what a tenant's row says is read by no thread here. */
+static bool has_rank(void);
+
+/* What a rank reads of its runner, which is the first agent. */
+static bool is_told_to_rank(const void *word) {
+  return has_rank() && word == (const void *)&tenant_rows_memory[0].breathes_until_ns;
+}
+
+/* A holder's own row cannot change under it, and what else a tenant's row says is read by no thread here. */
 static bool others_matter(const void *word) {
   if (!is_agent(current)) return false;
+  if (current != 0 && is_told_to_rank(word)) return true;
   bool in_rows = within(word, &file.rows, sizeof file.rows) && !is_mask(word);
   return in_rows || word == (const void *)&file.generation;
 }
 
-/* What the agents read of a holder. */
+/* What the agents read of a holder, and a rank of its runner. */
 static bool others_read(const void *word) {
   const struct vlv_holder_row *row = is_agent(current) ? NULL : own_holder()->row;
-  if (row == NULL) return false;
+  if (row == NULL) return is_told_to_rank(word);
   return word == (const void *)&row->closed || word == (const void *)&row->lease_expiry_ns;
 }
 
@@ -100,6 +108,7 @@ static bool is_mere_stamp(const void *word) {
 void store64(VLV_ATOMIC(uint64_t) * word, uint64_t value) {
   if (!happens(others_read(word))) return;
   if (!is_mere_stamp(word)) atomic_store(word, value);
+  if (is_told_to_rank(word)) world.agents[0].told_rank_ns = world.clock_ns;
   tell(0);
 }
 
@@ -151,12 +160,17 @@ void word_wait(const VLV_ATOMIC(uint32_t) * word, uint32_t expected, uint64_t de
   longjmp(step_is_over, 2);
 }
 
+static struct private_state *own_agent(void) {
+  return &world.agents[current];
+}
+
 /* An agent reads the clock for stamps too; only the read before its turn is a step. */
 uint64_t vlv_now_ns(void) {
   clock_reads++;
   if (clock_reads == 3 && running == RENEW && mutant == NO_SECOND_LOOK) return first_read_ns;
   uint64_t now_ns = happens(!is_agent(current) || clock_reads == 1) ? tell(world.clock_ns) : told();
   if (clock_reads == 1) first_read_ns = now_ns;
+  if (clock_reads == 1 && is_agent(current)) own_agent()->looked_ns = now_ns;
   return now_ns;
 }
 
@@ -179,10 +193,6 @@ uint64_t devices_mask(const struct vlv_holders_file *holders_file, const struct 
 
 /* ---- the mechanism: stopping is seen at the second look ---- */
 
-static struct private_state *own_agent(void) {
-  return &world.agents[current];
-}
-
 static int model_stop(void *context) {
   (void)context;
   if (!happens(true)) return 0;
@@ -198,6 +208,7 @@ static int model_confirm(void *context) {
     return (int)tell(0);
   }
   own_agent()->halted = true;
+  own_agent()->halted_at_ns = world.clock_ns;
   return (int)tell(VLV_LEVEL_COMPUTE_HALTED);
 }
 

@@ -19,12 +19,18 @@ struct scenario {
   uint64_t ticks_ns[TICKS_MAX]; /* time passes by these spans, in this order, at any moments */
   bool within_lease;            /* no lease runs out: then no stop and no resume may be a needless one */
   bool guard_fails;
+  uint64_t max_stopped_ns; /* of the first agent; 0: for ever */
+  bool rank;               /* the second agent is a rank of the first */
 };
 
 static const struct scenario *scenario;
 
 static bool guard_fails(void) {
   return scenario->guard_fails;
+}
+
+static bool has_rank(void) {
+  return scenario->rank;
 }
 
 /* ---- between `world` and the memory of the library's code ---- */
@@ -62,6 +68,8 @@ static void unpack_agent(int agent) {
   atomic_store(&row->mechanism, words->mechanism);
   atomic_store(&row->stops, words->stops);
   atomic_store(&row->ack_head, words->ack_head);
+  atomic_store(&row->breathers, words->breathers);
+  atomic_store(&row->breathes_until_ns, words->breathes_until_ns);
   memcpy(tenants[agent].dead_lease_ns, world.agents[agent].dead_lease_ns,
          sizeof tenants[agent].dead_lease_ns);
 }
@@ -75,6 +83,8 @@ static void pack_agent(int agent) {
   words->mechanism = atomic_load(&row->mechanism);
   words->stops = atomic_load(&row->stops);
   words->ack_head = atomic_load(&row->ack_head);
+  words->breathers = atomic_load(&row->breathers);
+  words->breathes_until_ns = atomic_load(&row->breathes_until_ns);
 }
 
 /* ---- one step of one thread ---- */
@@ -159,7 +169,7 @@ static void step(int thread) {
   running = next_operation(thread);
   unpack();
   if (is_agent(thread)) {
-    unpack_agent(thread);
+    for (int i = 0; i < AGENTS_MAX; i++) unpack_agent(i);
     step_agent();
   } else {
     step_holder();

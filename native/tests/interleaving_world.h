@@ -21,8 +21,11 @@
 
 #undef VLV_HOLDERS_MAX /* the rule looks at two rows: the others would only be zeros */
 #define VLV_HOLDERS_MAX 2u
+#undef VLV_TENANTS_MAX /* likewise: a rank looks for its runner's row among these */
+#define VLV_TENANTS_MAX 2u
 #define VLV_WORDS_HEADER "interleaving_words.h"
 #include "../src/acks.c"
+#include "../src/breather.c"
 #include "../src/claim.c"
 #include "../src/gate.c"
 #include "../src/turn.c"
@@ -45,6 +48,9 @@ struct private_state { /* what an agent keeps from one turn to the next */
   struct turn turn;
   uint64_t dead_lease_ns[VLV_HOLDERS_MAX];
   bool halted; /* the mechanism: nothing runs */
+  uint64_t halted_at_ns;
+  uint64_t looked_ns;    /* its last turn began */
+  uint64_t told_rank_ns; /* that it breathes */
   uint8_t confirms_left;
   bool guard_failed;
 };
@@ -58,7 +64,7 @@ struct row_words {
 
 struct tenant_words {
   uint32_t state, ack_generation, ack_level, mechanism;
-  uint64_t stops, ack_head;
+  uint64_t stops, ack_head, breathers, breathes_until_ns;
 };
 
 struct world { /* everything that differs from one moment to another */

@@ -112,6 +112,7 @@ static void a_channel_that_is_never_known_is_a_refusal(void) {
   int tries = 0;
   while (channels_stop(&channels) == -EIO) CHECK(++tries < 100);
   CHECK(tries > 0 && channels.way == CHANNELS_BY_SCHEDULE && script_running() == 0);
+  CHECK(channels_resume(&channels) == 0 && script_running() == 1); /* what was not done need not be undone */
   script_end();
 }
 
@@ -130,6 +131,44 @@ static void an_error_is_no_refusal(void) {
   script.disable_status = RM_OK;
   CHECK(channels_resume(&channels) == 0 && script_running() == 3);
   script_end();
+}
+
+static int stop_in_the_end(void) {
+  int rc = -EIO;
+  for (int tries = 0; rc == -EIO; tries++) {
+    CHECK(tries < 10);
+    rc = channels_stop(&channels);
+  }
+  return rc;
+}
+
+static void check_status(uint32_t disable_status, uint32_t schedule_status, int error) {
+  bool refused = schedule_status != RM_OK || error != 0;
+  script_begin();
+  fill(4, 10, 70);
+  script.disable_status = disable_status;
+  script.schedule_status = schedule_status;
+  script.error = error;
+  CHECK(stop_in_the_end() == (refused ? -EPERM : 0) && script_running() == (refused ? 70 : 0));
+  CHECK(channels.way == (refused ? CHANNELS_REFUSED : CHANNELS_BY_SCHEDULE));
+  channels_resume(&channels);
+  CHECK(script_running() == 70);
+  script.disable_status = script.schedule_status = RM_OK;
+  script.error = 0;
+  CHECK(channels_resume(&channels) == 0 && script_running() == 70);
+  script_end();
+}
+
+/* Whatever the driver says, once or for ever: the next way is taken, and nothing stays disabled. */
+static void every_status_at_every_call_leads_on(void) {
+  for (uint32_t status = 1; status <= 0x90; status++) {
+    check_status(status, RM_OK, 0);
+    check_status(status, status, 0);
+    check_status(RM_ERR_NOT_SUPPORTED, status, 0);
+  }
+  check_status(0xffff, 0xffff, 0);
+  for (int error = 1; error < 134; error++)
+    if (error != EINTR) check_status(RM_OK, RM_OK, error);
 }
 
 static void add_as_the_application_does(rm_handle parent, rm_handle channel) {
@@ -238,6 +277,7 @@ int main(void) {
   RUN(a_freed_channel_does_not_stand_in_the_way);
   RUN(a_channel_that_is_never_known_is_a_refusal);
   RUN(an_error_is_no_refusal);
+  RUN(every_status_at_every_call_leads_on);
   RUN(a_channel_that_comes_while_closed_does_not_run);
   RUN(a_late_channel_that_cannot_be_stopped_is_noticed);
   RUN(scheduling_by_the_application_does_not_open);

@@ -11,6 +11,7 @@
               */
 #define TABLE_SIZE (1u << 21)
 #define DEPTH_MAX 2000
+#define BREATHERS_MAX 2 /* one is owed; the gate may cut it in two */
 
 /* ---- what must hold ---- */
 
@@ -30,6 +31,11 @@ static bool rule_says_closed(bool count_dead_owners) {
 /* It read the generation after that claim was told, so it must have seen the claim. (`world.rows` is from
  * before this step, which changes nothing in them.) */
 static void check_resume(void) {
+  if (atomic_load(&tenant_rows_memory[current].state) == VLV_TENANT_BREATHING) {
+    if (world.clock_ns < START_NS + scenario->max_stopped_ns) wrong = "it breathes before it is due";
+    if (!own_agent()->halted) wrong = "it breathes before it was seen stopped";
+    return;
+  }
   if (!scenario->within_lease) return;
   for (uint32_t i = 0; i < VLV_HOLDERS_MAX; i++) {
     const struct row_words *row = &world.rows[i];
@@ -57,9 +63,29 @@ static bool looks_soon(int agent) {
   return world.crashes > 0 && world.threads[agent].deadline_ns <= world.clock_ns + VLV_GUARD_NS;
 }
 
+/* A rank may have missed that its runner has ended it. */
+static bool breathes(int agent) {
+  const struct tenant_words *runner = &world.tenants[scenario->rank ? 0 : agent];
+  bool in_time = runner->breathes_until_ns > world.clock_ns || (scenario->rank && agent == 1);
+  return scenario->max_stopped_ns != 0 && world.tenants[agent].state == VLV_TENANT_BREATHING && in_time &&
+         world.threads[agent].deadline_ns <= world.clock_ns + VLV_GUARD_NS;
+}
+
+/* It has looked since it was due (a rank: since its runner said so), and sleeps on. */
+static bool has_missed_breather(int agent) {
+  const struct private_state *state = &world.agents[agent];
+  if (scenario->max_stopped_ns == 0 || !state->halted) return false;
+  if (agent == 0) return state->looked_ns >= state->halted_at_ns + scenario->max_stopped_ns;
+  bool runner_breathes = world.tenants[0].breathes_until_ns > world.clock_ns;
+  return scenario->rank && runner_breathes && state->looked_ns > world.agents[0].told_rank_ns &&
+         state->looked_ns > state->halted_at_ns;
+}
+
 static void check_quiet(int agent) {
   bool halted = world.agents[agent].halted;
-  if (!halted && rule_says_closed(false)) wrong = "it sleeps with its tenant running and the gate closed";
+  if (!halted && rule_says_closed(false) && !breathes(agent))
+    wrong = "it sleeps with its tenant running and the gate closed";
+  if (has_missed_breather(agent)) wrong = "it stays stopped for longer than it can bear";
   if (halted && !rule_says_closed(true) && !looks_soon(agent)) wrong = "it sleeps stopped with the gate open";
   if (halted != (world.tenants[agent].ack_level == VLV_LEVEL_COMPUTE_HALTED)) wrong = "a wrong level stays";
   bool acknowledged = world.tenants[agent].ack_generation == world.generation;
@@ -70,7 +96,8 @@ static void check_agent(int agent) {
   const struct tenant_words *row = &world.tenants[agent];
   bool says_halted = row->ack_level == VLV_LEVEL_COMPUTE_HALTED || row->state == VLV_TENANT_STOPPED;
   if (says_halted && !world.agents[agent].halted) wrong = "it says halted while its tenant runs";
-  if (scenario->within_lease && row->stops > world.changes) wrong = "more stops than closes";
+  if (scenario->within_lease && row->stops > world.changes + row->breathers) wrong = "more stops than closes";
+  if (row->breathers > BREATHERS_MAX) wrong = "more breathers than are owed";
 }
 
 static void check_world(void) {
@@ -256,6 +283,28 @@ static const struct scenario scenarios[] = {
      .guard_fails = true,
      .ticks_ns = {VLV_GUARD_NS, VLV_GUARD_NS},
      .parts = {{.row = 0, .operations = {CLOSE, OPEN, CLOSE}}}},
+    {.name = "one that may not stay stopped breathes",
+     .agents = 1,
+     .holders = 1,
+     .within_lease = true,
+     .max_stopped_ns = 500 * MS,
+     .ticks_ns = {500 * MS, VLV_BREATHER_NS},
+     .parts = {{.row = 0, .operations = {CLOSE, OPEN, CLOSE}}}},
+    {.name = "two holders close and open around a breather",
+     .agents = 1,
+     .holders = 2,
+     .within_lease = true,
+     .max_stopped_ns = 500 * MS,
+     .ticks_ns = {500 * MS},
+     .parts = {{.row = 0, .operations = {CLOSE, OPEN}}, {.row = 1, .operations = {CLOSE}}}},
+    {.name = "a rank breathes with its runner",
+     .agents = 2,
+     .holders = 1,
+     .within_lease = true,
+     .max_stopped_ns = 500 * MS,
+     .rank = true,
+     .ticks_ns = {500 * MS},
+     .parts = {{.row = 0, .operations = {CLOSE}}}},
 };
 enum { SCENARIOS = sizeof scenarios / sizeof scenarios[0] };
 
@@ -272,9 +321,15 @@ static void begin_holder(int number) {
 static void begin_agent(int number) {
   tenants[number] = (struct vlv_tenant){.holders = &file,
                                         .row = &tenant_rows_memory[number],
+                                        .index = (uint32_t)number,
                                         .device_count = 1,
                                         .known_devices = 1,
                                         .device_mask = 1};
+  struct vlv_tenant_row *row = &tenant_rows_memory[number];
+  bool is_rank = scenario->rank && number != 0;
+  atomic_store(&row->owner_pid, (uint64_t)number + 1);
+  atomic_store(&row->runner_pid, is_rank ? 1 : 0);
+  atomic_store(&row->max_stopped_ns, is_rank ? 0 : scenario->max_stopped_ns);
   current = number;
   turn_init(&world.agents[number].turn, &tenants[number], &model_mechanism, NULL);
 }

@@ -109,6 +109,32 @@ static void lists_are_sorted_and_whole(void) {
   registry_destroy(registry);
 }
 
+/* The last of so many channels, as a stop would get it. */
+static struct channel listed(int count) {
+  struct channel *list, last = {0};
+  CHECK(registry_snapshot(registry, &list) == count);
+  if (count > 0) last = list[count - 1];
+  free(list);
+  return last;
+}
+
+static void a_list_tells_of_every_change(void) {
+  begin();
+  CHECK(listed(0).channel == 0 && add(1, 4, 10, CLASS) == 1 && listed(1).channel == 10);
+  registry_seen(registry, 9, 1);
+  CHECK(listed(1).fd == 9);
+  registry_fd_closed(registry, 9);
+  CHECK(listed(1).fd == -1);
+  CHECK(registry_dup(registry, 5, 1, 4, 20, 1, 10) == 1 && listed(2).channel == 20 && listed(2).group == 4);
+  registry_remove(registry, 1, 3);
+  CHECK(listed(2).subdevice == 0);
+  registry_remove(registry, 1, 20);
+  CHECK(listed(1).channel == 10);
+  registry_remove(registry, 1, 1);
+  CHECK(listed(0).channel == 0);
+  registry_destroy(registry);
+}
+
 static void parents_in_a_circle_end(void) {
   struct channel channel;
   begin();
@@ -144,6 +170,7 @@ int main(void) {
   RUN(a_duplicate_is_of_its_sources_class);
   RUN(a_client_is_reached_through_the_last_descriptor_that_named_it);
   RUN(lists_are_sorted_and_whole);
+  RUN(a_list_tells_of_every_change);
   RUN(parents_in_a_circle_end);
   RUN(a_forked_child_begins_anew);
   return 0;

@@ -5,15 +5,21 @@ code.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import orjson
 
+from valve_adapters.preset import WEEK_S, Prepared, prepare
+from valve_adapters.registry import by_name, guess
 from valve_loadgen import cli as bench
+from valve_loadgen.plan import cli as plan
 from valve_runtime.devices import refuse_mps, resolve
 from valve_runtime.doctor import examine, healthy, render_checks
 from valve_runtime.errors import ValveRuntimeError
+from valve_runtime.notice import say
 from valve_runtime.recovery import recover
 from valve_runtime.run import RunOptions, run
 from valve_runtime.rundir import choose_runtime_dir
@@ -51,6 +57,9 @@ def _parser() -> argparse.ArgumentParser:
     benches = commands.add_parser("bench", help="measure: demo, colocate, preemption, proxy")
     bench.add_arguments(benches.add_subparsers(dest="bench", required=True, metavar="BENCHMARK"))
     benches.set_defaults(act=bench.main)
+    plans = commands.add_parser("plan", help=plan.SUMMARY)
+    plan.add_arguments(plans)
+    plans.set_defaults(act=plan.main)
     return parser
 
 
@@ -82,12 +91,19 @@ def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser("run", help="run a program as an offline tenant: valve run -- CMD ARGS...")
+    parser.add_argument("--engine", choices=ENGINES, default="auto", help="what the command runs (auto)")
     parser.add_argument("--job", help="its name in status and metrics")
     parser.add_argument("--rank", type=int, default=0, help="which part of the job this is (0)")
     parser.add_argument(
         "--device", action="append", help="what it computes on: cpu, a GPU's index or UUID; repeatable"
     )
     parser.add_argument("--gpu", help="the GPUs that it may see: indexes or UUIDs, comma separated")
+    parser.add_argument(
+        "--max-stopped-s",
+        type=_seconds,
+        help="run for two seconds after being stopped for so long, although online work is in flight; "
+        "0 = never (default: what the engine needs)",
+    )
     _add_runtime_dir(parser)
     parser.add_argument("argv", nargs=argparse.REMAINDER, metavar="-- CMD ARGS...")
     parser.set_defaults(act=_run)
@@ -149,8 +165,42 @@ def _run(args: argparse.Namespace) -> int:
     gpus = args.gpu.split(",") if args.gpu is not None else []
     devices = resolve((*(args.device or ()), *gpus))
     refuse_mps(devices)
-    options = RunOptions(args.job, devices, args.rank, _runtime_dir(args), pinned=args.gpu is not None)
-    return run(argv, options)
+    prepared = _prepare(args, argv)
+    options = RunOptions(
+        args.job,
+        devices,
+        args.rank,
+        _runtime_dir(args),
+        pinned=_names_gpus(args),
+        environment=prepared.environment,
+        max_stopped_s=prepared.max_stopped_s,
+    )
+    return run(prepared.argv, options)
+
+
+def _prepare(args: argparse.Namespace, argv: list[str]) -> Prepared:
+    """Applies the engine's preset, and tells what that changes."""
+    adapter = guess(argv) if args.engine == "auto" else by_name(args.engine)
+    prepared = prepare(adapter.preset, argv, os.environ)
+    if args.max_stopped_s is not None:
+        prepared = replace(prepared, max_stopped_s=args.max_stopped_s)
+    if prepared.told:
+        say(f"for {adapter.name}: {prepared.told}")
+    if prepared.max_stopped_s:
+        say(f"stopped for {prepared.max_stopped_s:g} s at most: then it runs for 2 s, whatever the gate says")
+    return prepared
+
+
+def _seconds(text: str) -> float:
+    number = float(text)
+    if not 0 <= number <= WEEK_S:
+        raise argparse.ArgumentTypeError(f"must be from 0 to {WEEK_S}, not {text}")
+    return number
+
+
+def _names_gpus(args: argparse.Namespace) -> bool:
+    """By --gpu, or by CUDA_VISIBLE_DEVICES, whose indexes CUDA may count in another order than NVML does."""
+    return args.gpu is not None or (not args.device and "CUDA_VISIBLE_DEVICES" in os.environ)
 
 
 def _status(args: argparse.Namespace) -> int:

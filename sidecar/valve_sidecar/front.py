@@ -94,7 +94,15 @@ class AiohttpFront:
         self._events = EventLog(given.number)
         self._watch = TenantWatch(self._events, self._counters.preempted)
         self._cooldown = Cooldown(given.fixed_cooldown_ns)
-        self._gate = Gate(given.seat, config.mode, self._cooldown, self._events, given.ask_engine)
+        self._gate = Gate(
+            given.seat,
+            config.mode,
+            self._cooldown,
+            self._events,
+            given.ask_engine,
+            lambda: self._intake.adapter.guard_s,
+            lambda: self._intake.adapter.ask_again_s,
+        )
         self._intake = SidecarIntake(
             adapter, self._gate, self._cooldown, self._counters, self._events, self._watch, config.mode
         )

@@ -29,7 +29,6 @@ log = logging.getLogger(__name__)
 RENEW_S = 0.5  # VLV_RENEW_NS
 LEASE_NS = 3_000_000_000  # VLV_LEASE_NS
 TAKE_AGAIN_ROUNDS = 10  # renewals: without a seat, how often to try for one
-RETRY_S = 0.1  # while the engine is still busy after a doubtful end
 DOUBT_LIMIT_NS = (
     30_000_000_000  # an engine that is busy for longer with nothing of ours is busy for someone else
 )
@@ -90,7 +89,10 @@ class HolderSeat:
 
 
 class Gate:
-    """Arrivals and ends in; claims, timers and questions out. Modes: enforce acts, observe only decides."""
+    """Arrivals and ends in; claims, timers and questions out. Modes: enforce acts, observe only decides.
+    `guard_s`: how long an engine that does not tell its load is taken to run on after a doubtful end;
+    `ask_again_s`: the time between two questions to one that does.
+    """
 
     def __init__(
         self,
@@ -99,9 +101,12 @@ class Gate:
         cooldown: Cooldown,
         events: EventLog,
         ask_engine: Callable[[], Awaitable[Load | None]],
+        guard_s: Callable[[], float],
+        ask_again_s: Callable[[], float],
     ) -> None:
         self._seat, self._enforce = seat, mode is Mode.ENFORCE
-        self._cooldown, self._events, self._ask_engine = cooldown, events, ask_engine
+        self._cooldown, self._events = cooldown, events
+        self._ask_engine, self._guard_s, self._ask_again_s = ask_engine, guard_s, ask_again_s
         self.controller = DrainController()
         self.closes = 0
         self.lapses = 0
@@ -199,7 +204,7 @@ class Gate:
                 case Action.START_COOLDOWN:
                     self._start_timer(self._cooldown.duration_ns / 1e9, step.epoch)
                 case Action.START_RETRY:
-                    self._start_timer(RETRY_S, step.epoch)
+                    self._start_timer(self._ask_again_s(), step.epoch)
                 case Action.CLOSE:
                     raise AssertionError("only an arrival closes")
 
@@ -234,11 +239,12 @@ class Gate:
 
     def _judge(self, load: Load | None) -> bool:
         now_ns = time.monotonic_ns()
-        if load is None:  # cannot tell: a silent hold may still be a long prefill
-            return self._silent_ns(now_ns) < BLIND_STALL_NS and bool(self.controller.held)
-        if self.controller.held:
-            return not load.idle
-        return not load.idle and now_ns - self._asked_since_ns < DOUBT_LIMIT_NS
+        asked_ns = now_ns - self._asked_since_ns
+        if load is None and self.controller.held:  # a silent hold may still be a long prefill
+            return self._silent_ns(now_ns) < BLIND_STALL_NS
+        if load is None:
+            return asked_ns < self._guard_s() * 1e9
+        return not load.idle and (bool(self.controller.held) or asked_ns < DOUBT_LIMIT_NS)
 
     def _silent_ns(self, now_ns: int) -> int:
         latest = max((f.progress_ns for f in self.controller.held if isinstance(f, Flight)), default=0)

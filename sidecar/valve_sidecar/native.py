@@ -206,6 +206,7 @@ class Library:
         self.intake_stats = _bind(quick.vlv_intake_stats, POINTER(IntakeStats), c_void_p)
         self.set_holder = _bind(quick.vlv_intake_set_holder, None, c_void_p, c_uint64, c_uint64)
         self.answer = _bind(quick.vlv_intake_answer, None, c_void_p, c_uint64, c_uint64)
+        self.set_engine = _bind(quick.vlv_intake_set_engine, None, c_void_p, c_uint64, c_uint64)
         self.forget_routes = _bind(quick.vlv_intake_forget_routes, None, c_void_p, c_uint64, c_uint64)
         self.log_add = _bind(quick.vlv_log_add, None, c_void_p, c_uint64, c_char_p, c_size_t)
         self.log_read = _bind(

@@ -15,7 +15,7 @@ from . import native
 from .address import Address
 from .config import Mode
 from .front import Surroundings
-from .native_intake import NativeIntake
+from .native_intake import NativeIntake, engine_times_ns
 from .native_plane import NativePlane
 from .telemetry import Counters
 from .tenants import TenantWatch
@@ -79,6 +79,7 @@ class NativeFront:
         self._reuses_streams = adapter.reuses_after_stream
         if self._plane is not None:
             self._plane.reuse_streams(self._reuses_streams)
+        self._post(self._library.set_engine, *engine_times_ns(adapter))
         self._post(self._library.forget_routes)
 
     @property
@@ -95,7 +96,10 @@ class NativeFront:
         task.add_done_callback(self._tasks.discard)
 
     def _post(self, task: Any, first: int = 0, second: int = 0) -> None:
-        if self._plane is not None:
+        """On the plane's thread, if that runs."""
+        if self._plane is None:
+            task(self._intake.handle, first, second)
+        else:
             self._plane.post(task, self._intake.handle, first, second)
 
     # ---- the seat in the node segment ----

@@ -49,6 +49,7 @@ class NativeIntake:
         if not self.handle:
             raise MemoryError
         weakref.finalize(self, self._library.intake_destroy, self.handle)
+        self._library.set_engine(self.handle, *engine_times_ns(adapter))
         self.calls: native.Calls = self._library.intake_calls().contents
         self.stats: native.IntakeStats = self._library.intake_stats(self.handle).contents
 
@@ -93,6 +94,11 @@ class NativeIntake:
         batch, following = (native.Event * limit)(), ctypes.c_uint64()
         count = self._library.log_read(self.handle, start, kinds, batch, limit, ctypes.byref(following))
         return batch[:count], following.value
+
+
+def engine_times_ns(adapter: Adapter) -> tuple[int, int]:
+    """What vlv_intake_set_engine() is told."""
+    return int(adapter.guard_s * 1e9), int(adapter.ask_again_s * 1e9)
 
 
 def format_event(event: native.Event) -> Record:

@@ -40,6 +40,7 @@ TROUBLE = (
     "foreign_resumes",
     "escalations",
     "errors",
+    "breathers",
     "unstopped_threads",
     "refusals",
     "unknown",

@@ -220,7 +220,7 @@ class Supervisor:
 
     def _is_new(self, event: dict[str, Any]) -> bool:
         """Every worker sees every tenant: the first one that tells counts."""
-        if event["kind"] not in ("stopped", "resumed"):
+        if event["kind"] not in ("stopped", "resumed", "breather"):
             return True
         key = (event["row"], event["pid"])
         if event["t_ns"] <= self._tenant_seen_ns.get(key, 0):

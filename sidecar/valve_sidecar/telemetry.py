@@ -171,6 +171,10 @@ def _tenant_metrics(tenants: list[State]) -> Iterator[Metric]:
             ("foreign_resumes", "Times something else continued the stopped tenant."),
             ("escalations", "Times a mechanism failed and the next one was used."),
             ("errors", "Errors of the tenant's mechanism."),
+            (
+                "breathers",
+                "Times the tenant ran although its gate was closed: it cannot stay stopped longer.",
+            ),
         )
     }
     for tenant in (tenant for tenant in tenants if tenant["alive"]):

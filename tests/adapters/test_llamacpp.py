@@ -89,3 +89,7 @@ async def test_an_engine_that_is_gone() -> None:
 def test_idle() -> None:
     assert Load(running=0, waiting=0).idle
     assert not Load(running=0, waiting=1).idle
+
+
+def test_it_is_not_asked_so_often_that_it_overlooks_a_gone_client() -> None:
+    assert LlamaCppAdapter().ask_again_s > 1

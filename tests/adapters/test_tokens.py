@@ -111,6 +111,7 @@ DOCUMENTS = {
     "chat": ({"choices": [{"message": {"content": "x"}}], "usage": {"completion_tokens": 12}, "id": "1"}, 12),
     "responses": ({"output": [], "usage": {"input_tokens": 3, "output_tokens": 12}}, 12),
     "llama.cpp": ({"content": "x", "tokens_predicted": 12, "prompt": "y" * 300}, 12),
+    "Ollama": ({"message": {"content": "x"}, "done": True, "prompt_eval_count": 30, "eval_count": 12}, 12),
     "embeddings": (
         {"data": [{"embedding": [0.1] * 100}], "usage": {"prompt_tokens": 3, "total_tokens": 3}},
         0,
@@ -176,6 +177,7 @@ def test_chunk_boundaries_do_not_matter(body: bytes, data: st.DataObject) -> Non
                         "type",
                         "text",
                         "meta_info",
+                        "token_ids",
                         "message",
                         "completion_tokens",
                     ]
@@ -189,3 +191,10 @@ def test_any_json_is_survived(content: object) -> None:
     total, tokens = count(event(content))
     assert total >= 0
     assert tokens >= 0
+
+
+def test_token_ids_are_counted_where_no_text_is_sent() -> None:
+    """vLLM's /inference/v1/generate."""
+    total, tokens = count(event({"choices": [{"index": 0, "token_ids": [5, 6]}, {"token_ids": [7]}]}))
+    assert total == tokens == 3
+    assert count(event({"choices": [{"delta": {"content": ""}, "token_ids": None}]})) == (0, 0)

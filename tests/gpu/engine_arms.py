@@ -1,7 +1,7 @@
 """Part (f) with real engines: online alone, offline alone, both sharing the GPU, both under Valve;
 interleaved.
 
-    python engine_arms.py MODEL          (see engine_models.py)
+    python engine_arms.py MODEL[,OFFLINE_MODEL]          (see engine_models.py)
 
 Under Valve the online engine stands behind `valve serve` and the offline one runs by `valve run`. Where the
 sidecar's packages are missing that arm is left out, and said so: part "pair" measures the same by the C
@@ -36,7 +36,8 @@ ARMS = ("online alone", "offline alone", "both, default time-slicing", "both, Va
 
 @dataclass(frozen=True)
 class Plan:
-    model: str
+    model: str  # the online engine's
+    offline_model: str
     seconds: float
     per_second: float
     online_tokens: int
@@ -52,10 +53,12 @@ class Outcome:
     utilisation: list[float] = field(default_factory=list)
 
 
-def plan_for(model: str) -> Plan:
+def plan_for(models: str) -> Plan:
+    model, _, other = models.partition(",")
+    pair = model, other or model
     if model == "stand-in":
-        return Plan(model, seconds=0.5, per_second=10, online_tokens=8, offline_tokens=4)
-    return Plan(model, seconds=8.0, per_second=0.5, online_tokens=32, offline_tokens=32)
+        return Plan(*pair, seconds=0.5, per_second=10, online_tokens=8, offline_tokens=4)
+    return Plan(*pair, seconds=8.0, per_second=0.5, online_tokens=32, offline_tokens=32)
 
 
 def has_sidecar() -> bool:
@@ -146,9 +149,11 @@ class Stage:
         ]
 
     def offline(self, counter: Path, gated: bool) -> list[str]:
-        command = [sys.executable, str(HERE / "engine_offline.py"), self.plan.model, str(counter)]
+        model = self.plan.offline_model
+        command = [sys.executable, str(HERE / "engine_offline.py"), model, str(counter)]
         command.append(str(self.plan.offline_tokens))
-        return [*self._valve("run", *self._device), "--", *command] if gated else command
+        engine = model if model in ("vllm", "sglang") else "auto"
+        return [*self._valve("run", "--engine", engine, *self._device), "--", *command] if gated else command
 
 
 @contextlib.contextmanager
@@ -247,10 +252,10 @@ def write(record: dict[str, object]) -> None:
     print(row, flush=True)
 
 
-def main(model: str) -> int:
+def main(models: str) -> int:
     deadline = time.monotonic() + float(os.environ.get("KIT_LIMIT_S", "150")) - 15
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    outcomes = play_rounds(plan_for(model), deadline)
+    outcomes = play_rounds(plan_for(models), deadline)
     records = [describe(arm, outcomes) for arm in ARMS]
     for record in records:
         write(record)

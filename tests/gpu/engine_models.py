@@ -96,4 +96,29 @@ class Vllm:
         return BATCH * tokens
 
 
-MODELS: dict[str, type[Model]] = {"stand-in": StandIn, "transformers": Transformers, "vllm": Vllm}
+class Sglang:
+    """The same model, offline only."""
+
+    def __init__(self) -> None:
+        import sglang
+
+        self._engine = sglang.Engine(
+            model_path=os.environ["KIT_VLLM_MODEL"], load_format="dummy", mem_fraction_static=0.4
+        )
+
+    def stream(self, tokens: int) -> Iterator[int]:
+        raise NotImplementedError("SGLang serves by itself")
+
+    def batch(self, tokens: int) -> int:
+        prompts = [[7 + i] * PROMPT_TOKENS for i in range(BATCH)]
+        parameters = {"max_new_tokens": tokens, "ignore_eos": True, "temperature": 0.0}
+        self._engine.generate(input_ids=prompts, sampling_params=parameters)
+        return BATCH * tokens
+
+
+MODELS: dict[str, type[Model]] = {
+    "stand-in": StandIn,
+    "transformers": Transformers,
+    "vllm": Vllm,
+    "sglang": Sglang,
+}

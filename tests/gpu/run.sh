@@ -177,7 +177,9 @@ run_part vmm e 50 "${kit[@]}" vmm
 run_part pair f 120 "${kit[@]}" pair
 if ((fake)) || has_module torch transformers; then
   backend=transformers
-  if ((fake)); then backend=stand-in; elif [[ -n ${KIT_VLLM_MODEL:-} ]] && has_module vllm; then backend=vllm; fi
+  if ((fake)); then backend=stand-in; elif [[ -n ${KIT_VLLM_MODEL:-} ]] && has_module vllm; then
+    backend=vllm,${KIT_OFFLINE_ENGINE:-vllm}
+  fi
   run_part engines f 150 env PYTHONPATH="sidecar:gpu_runtime:adapters:loadgen:tests/gpu:${PYTHONPATH:-}" \
     "$python" tests/gpu/engine_arms.py "$backend"
 elif is_wanted engines f; then
@@ -233,4 +235,5 @@ for name in $PARTS xids; do
 done
 say ""
 say "Xids in dmesg since the start: $xids; $SECONDS s in all; $out/gpu-kit.json"
+case $(cat "$work/probe.status" 2>/dev/null) in no-gpu*) say "No GPU here that CUDA can use: nothing was measured." ;; esac
 exit "$failed"

@@ -51,7 +51,8 @@ class Board:
             file.write(struct.pack("<I", 1))
 
     def _read(self) -> bytes:
-        return self.path.read_bytes() if self.path.exists() else bytes(64)
+        """Empty for a moment, when the program has made it."""
+        return (self.path.read_bytes() if self.path.exists() else b"").ljust(64, b"\0")
 
 
 def victim(board: Board, kind: str = "persistent", rounds: int = 0) -> tuple[str, ...]:

@@ -1,7 +1,8 @@
 """`valve run` without the command line, by a chosen freezer: RUNTIME_DIR cgroup|signal COMMAND ARGS...
 
 By environment: VALVE_TEST_USER, whose uid it takes; VALVE_TEST_DEVICES, comma separated;
-VALVE_TEST_DEADLINE_S, the time that a process has to become a rank, and how often that is looked at.
+VALVE_TEST_DEADLINE_S, the time that a process has to become a rank, and how often that is looked at;
+VALVE_TEST_MAX_STOPPED_S.
 """
 
 import os
@@ -26,8 +27,9 @@ def main() -> int:
     if deadline := os.environ.get("VALVE_TEST_DEADLINE_S"):
         shim.SHIM_DEADLINE_S = watch.REFRESH_S = float(deadline)
     devices = tuple(os.environ.get("VALVE_TEST_DEVICES", "cpu").split(","))
+    max_stopped_s = float(os.environ.get("VALVE_TEST_MAX_STOPPED_S", "0"))
     try:
-        return run(command, RunOptions("job", devices, 0, Path(directory)))
+        return run(command, RunOptions("job", devices, 0, Path(directory), max_stopped_s=max_stopped_s))
     except ValveRuntimeError as error:
         print(f"valve: {error}", file=sys.stderr)
         return error.exit_code

@@ -14,6 +14,7 @@ from typing import Any
 import orjson
 import pytest
 
+from valve_loadgen.exact_mock import exact_mock
 from valve_loadgen.processes import MARKER, marked
 
 pytestmark = pytest.mark.integration
@@ -62,6 +63,28 @@ def test_the_proxy_benchmark_compares_what_is_there() -> None:
     assert report["rounds"] == 1
 
 
+def test_the_self_check_tells_what_was_promised() -> None:
+    _code, report = bench("self-check", "--rate", "50", "--seconds", "0.5")
+    promised = ["valid", "ttft_ms_error", "gap_ms_error", "delivered_fraction", "cpu_s_per_1000", "reasons"]
+    assert list(report) == promised
+    assert report["valid"] == (report["reasons"] == [])
+    assert report["ttft_ms_error"]["p50"] > 0
+
+
+def test_a_load_run_needs_no_valve(tmp_path: Path) -> None:
+    with exact_mock(frozenset(os.sched_getaffinity(0)), tokens=8) as mock:
+        options = ("--rate", "20", "--duration-s", "1", "--arrivals", "constant", "--no-self-check")
+        _code, report = bench("run", str(mock.target), *options, "--out", str(tmp_path))
+    assert report["requests"] == {"counted": 20, "completed": 20, "cancelled": 0, "failed": 0}
+    assert report["output_tokens_per_s"] == 160
+    assert (tmp_path / "report.html").is_file()
+    assert set(mock.truths) >= {line.split(",")[0] for line in read_rows(tmp_path / "requests.csv")}
+
+
+def read_rows(file: Path) -> list[str]:
+    return file.read_text().splitlines()[1:]
+
+
 @needs_engine
 def test_the_gate_is_real_for_a_computing_engine() -> None:
     code, report = bench("preemption", "--cycles", "10", "--threads", "2")
@@ -87,6 +110,11 @@ def test_a_short_colocation_reports_all_four_arms(tmp_path: Path) -> None:
     assert report["preemptions"] > 0
     assert report["preemptions_per_request_max"] == 1
     assert report["sidecar"]["joined"] == report["arms"]["shared_valve"]["requests"]
+    assert report["at_most_once_verdict"] == "met"
+    assert 0 < report["harvest"]["predicted"] < 1
+    assert any(each["gate_closed"] for each in report["timelines"] if each["arm"] == "shared_valve")
+    assert (tmp_path / "report.html").is_file()
+    assert any(line.startswith("shared_valve-") for line in read_rows(tmp_path / "requests.csv"))
 
 
 @needs_engine

@@ -152,6 +152,24 @@ def test_a_process_without_the_shim_is_found_and_frozen(
     assert job.process.wait(DEADLINE_S) == 0
 
 
+def test_the_fork_of_a_rank_needs_no_freezer(
+    start_job: StartJob, gate: GateKeeper, boards: list[Board], tmp_path: Path
+) -> None:
+    """It has the rank's files and mappings and no channels, as the workers of a data loader."""
+    said = tmp_path / "said"
+    with said.open("w") as stderr:
+        env = os.environ | fake_gpu.environment() | {"VALVE_TEST_DEADLINE_S": "0.1"}
+        job = start_job(str(fake_gpu.find("family")), str(boards[0].path), "fork", env=env, stderr=stderr)
+    wait_until(boards[0].is_ready, "it has forked")
+    time.sleep(0.5)  # past the deadline
+    row = stop_by(job, gate, ("channels",))
+    assert row.ack_level == "compute_halted"
+    gate.open_gate()
+    boards[0].tell_to_go()
+    assert job.process.wait(DEADLINE_S) == 0
+    assert "without Valve's shim" not in said.read_text()
+
+
 def test_a_job_that_is_killed_while_closed_leaves_nothing(
     start_job: StartJob, gate: GateKeeper, boards: list[Board]
 ) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 
@@ -21,7 +22,7 @@ class ScriptedServer:
 
 
 @contextlib.asynccontextmanager
-async def scripted(*scripts: Script) -> AsyncIterator[ScriptedServer]:
+async def scripted(*scripts: Script, tls: ssl.SSLContext | None = None) -> AsyncIterator[ScriptedServer]:
     """Serves one script per request, over however many connections; the last one repeats."""
     waiting = list(scripts)
     server = ScriptedServer(Target())
@@ -38,7 +39,7 @@ async def scripted(*scripts: Script) -> AsyncIterator[ScriptedServer]:
     def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         tasks.add(asyncio.create_task(serve(reader, writer)))
 
-    listener = await asyncio.start_server(accept, "127.0.0.1", 0)
+    listener = await asyncio.start_server(accept, "127.0.0.1", 0, ssl=tls)
     server.target = Target(port=listener.sockets[0].getsockname()[1])
     try:
         yield server

@@ -6,6 +6,7 @@ import pytest
 
 from valve_loadgen.arrivals import Load, jittered
 from valve_loadgen.errors import BenchError
+from valve_loadgen.patterns import Pattern
 from valve_loadgen.prompts import prompt
 
 
@@ -46,6 +47,14 @@ def test_the_load_says_what_was_done_to_the_trace() -> None:
     told = str(Load(keep=0.1, stretch=2, seed=7))
     for part in ("Azure 2023 conv", "10%", "time x2", "/ 32", "8..64", "/ 10", "6..24", "seed 7"):
         assert part in told
+
+
+def test_a_pattern_may_stand_for_a_trace() -> None:
+    load = Load(keep=1.0, pattern=Pattern("constant", 2.0))
+    plans = load.round(0, 10.0)
+    assert [plan.at_ns for plan in plans] == [i * 500_000_000 for i in range(20)]
+    assert all(8 <= len(plan.prompt.split()) <= 64 and 6 <= plan.output_tokens <= 24 for plan in plans)
+    assert "constant arrivals, 2 requests/s" in str(load)
 
 
 def test_an_unknown_trace_is_refused() -> None:

@@ -25,6 +25,15 @@ def test_defaults() -> None:
     assert parse("colocate", "--cooldown-ms", "auto").cooldown_ms is None
     assert parse("preemption").cycles == 500
     assert parse("proxy", "--json").json
+    assert (parse("self-check").rate, parse("self-check").processes) == (1000, 1)
+    assert parse("run", "http://x").arrivals == "poisson"
+
+
+def test_colocation_takes_baselines_and_patterns() -> None:
+    arguments = parse("colocate", "--baselines", "nice, cgroup", "--arrivals", "gamma", "--rate", "2")
+    assert arguments.baselines == ("nice", "cgroup")
+    assert (arguments.arrivals, arguments.rate) == ("gamma", 2)
+    assert (parse("colocate").arrivals, parse("colocate").baselines) == ("trace", ())
 
 
 @pytest.mark.parametrize(

@@ -163,4 +163,4 @@ async def test_closing_the_client_aborts_what_is_in_flight() -> None:
         await asyncio.sleep(0.1)
         client.close()
         await task
-        assert "closed before" in (exchange.error or "")
+        assert "closed by the client" in (exchange.error or "")

@@ -160,6 +160,32 @@ def test_a_shared_core_and_wrong_lengths_are_told() -> None:
     assert "3 responses not as long as asked" in told[1]
 
 
+def test_a_baselines_arm_is_compared_and_checked_like_the_others() -> None:
+    results = four_arms()
+    results.windows += [window("shared_nice", index, 120, 15, 400) for index in range(8)]
+    report = results.report()
+    assert list(report["arms"])[-1] == "shared_nice"
+    assert report["baselines"]["shared_nice"]["tpot_inflation"]["p50"] == pytest.approx(1.5)
+    assert report["baselines"]["shared_nice"]["tpot_inflation"]["verdict"] == "missed"
+    for exchange in results.of("shared_nice")[0].exchanges:
+        exchange.error = "cut"
+    assert "shared_nice: 20 of 160 requests failed" in reasons(results)[0]
+
+
+def checked(ttft_ms: float, gap_ms: float) -> dict[str, Any]:
+    return {
+        "ttft_ms_error": {"p50": ttft_ms, "p99": None},
+        "gap_ms_error": {"p50": gap_ms, "p99": None},
+        "delivered_fraction": 1.0,
+    }
+
+
+def test_what_a_self_check_must_reach_depends_on_what_is_measured() -> None:
+    assert list(validity.check_reasons(checked(0.1, 0.01))) == []
+    assert len(list(validity.check_reasons(checked(0.5, 0.05)))) == 2
+    assert list(validity.check_reasons(checked(0.5, 0.05), ttft_ms=200.0, tpot_ms=15.0)) == []
+
+
 def test_one_failure_in_a_hundred_is_borne() -> None:
     results = four_arms(8)
     results.of(VALVE)[0].exchanges[0].error = "refused"

@@ -106,3 +106,36 @@ def test_drained_time_is_what_counting_moments_gives(
     intervals = [(begin, begin + length) for begin, length in busy]
     free = [t for t in range(start, start + span) if not any(a <= t < b for a, b in intervals)]
     assert stats.drained_ns(intervals, start, start + span) == len(free)
+
+
+@given(values=st.lists(FLOATS, min_size=6, max_size=60))
+def test_the_medians_interval_holds_the_median(values: list[float]) -> None:
+    interval = stats.median_interval(values)
+    assert interval
+    assert interval[0] <= statistics.median(values) <= interval[1]
+
+
+def test_the_medians_interval_is_that_of_the_binomial_tables() -> None:
+    """Order statistics for 95 %: ranks 1 and 6 of 6, 2 and 9 of 10, 40 and 61 of 100."""
+    assert stats.median_interval(list(range(1, 7))) == [1, 6]
+    assert stats.median_interval(list(range(1, 11))) == [2, 9]
+    assert stats.median_interval(list(range(1, 101))) == [40, 61]
+    assert stats.median_interval([1.0] * 5) is None
+
+
+def test_the_medians_interval_covers_as_promised() -> None:
+    draw = random.Random(7)
+    for count in (15, 2000):
+        hits = 0
+        for _ in range(400):
+            low, high = stats.median_interval([draw.expovariate(1.0) for _ in range(count)]) or (0.0, 0.0)
+            hits += low <= 0.6931 <= high
+        assert hits / 400 > 0.93
+
+
+def test_quantiles_say_why_one_is_missing() -> None:
+    told = stats.quantiles([1.0, 2.0, 3.0])
+    assert (told["p50"], told["p99"], told["max"], told["n"]) == (2.0, None, 3.0, 3)
+    assert told["reason"] == "p99 needs 1000 samples, has 3"
+    assert stats.quantiles([])["p50"] is None
+    assert "reason" not in stats.quantiles([float(i) for i in range(1000)])

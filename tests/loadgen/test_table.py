@@ -7,7 +7,7 @@ from rich.console import Console
 from valve_loadgen.results import Results
 from valve_loadgen.table import render
 
-from .test_results import four_arms
+from .test_results import four_arms, window
 
 
 def shown(results: Results, reasons: list[str]) -> str:
@@ -39,3 +39,11 @@ def test_a_run_without_figures_is_shown_with_its_reasons() -> None:
     text = shown(Results(), ["the client sent late"])
     assert "INVALID: the client sent late" in text
     assert "inconclusive" in text
+
+
+def test_a_baseline_has_its_row_and_its_column() -> None:
+    results = four_arms()
+    results.windows += [window("shared_nice", index, 120, 15, 400) for index in range(8)]
+    text = shown(results, [])
+    assert "shared, nice 19" in text
+    assert "1.500 [1.500, 1.500]" in text

@@ -37,9 +37,11 @@ def test_plain_and_gzip_files_read_alike(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("time,in,out\n", "first line"),
+        ("time,in,out\n", "first line must have the columns .* TIMESTAMP, ContextTokens"),
         ("", "first line"),
-        (HEADER + "0,1,2\n1,x,2\n", r"a\.csv:3: .*1,x,2"),
+        ('{"time": 1}', "first line"),
+        (HEADER + "0,1,2\n1,x,2\n", r"a\.csv:3: .*'x'"),
+        ('{"timestamp": 0, "input_length": 1, "output_length": 1}\n{}', r"a\.csv:2: .*timestamp"),
         (HEADER + "0,1\n", r"a\.csv:2"),
         (HEADER + "2,1,1\n1,1,1\n", "not sorted"),
     ],
@@ -55,6 +57,24 @@ def test_missing_files_and_unknown_names(tmp_path: Path) -> None:
         traces.load(tmp_path / "none.csv")
     with pytest.raises(BenchError, match="no packaged trace"):
         traces.packaged("none")
+
+
+def test_ticks_are_found_and_spread_inside(tmp_path: Path) -> None:
+    rows = [f"{3 * (i // 10)}.000,{i + 1},1" for i in range(100)]
+    (tmp_path / "ticks.csv").write_text(HEADER + "\n".join(rows))
+    quantised, loaded = traces.read(tmp_path / "ticks.csv"), traces.load(tmp_path / "ticks.csv")
+    assert traces.tick(quantised) == 3.0
+    assert traces.tick(loaded) is None
+    ticks = {arrival.input_tokens: arrival.at_s for arrival in quantised}
+    assert all(0 <= each.at_s - ticks[each.input_tokens] < 3 for each in loaded)
+    assert [each.at_s for each in loaded] == sorted(each.at_s for each in loaded)
+    assert loaded == traces.load(tmp_path / "ticks.csv")
+
+
+def test_exact_times_have_no_tick() -> None:
+    assert traces.tick(traces.packaged("conv")) is None
+    assert traces.tick([]) is None
+    assert traces.tick([Arrival(3.0 * i, 1, 1) for i in range(9)]) is None  # apart by 3 s, but not shared
 
 
 ARRIVALS = [Arrival(float(i), 100 * i, 10 * i) for i in range(10)]

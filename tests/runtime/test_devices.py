@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import pynvml
@@ -9,7 +10,8 @@ import pytest
 
 from valve_runtime import devices
 from valve_runtime.devices import Gpu, resolve
-from valve_runtime.errors import DeviceError
+from valve_runtime.errors import DeviceError, SegmentError
+from valve_runtime.node import Node, Side, Tenant
 
 A = "GPU-11111111-aaaa-bbbb-cccc-000000000001"
 B = "GPU-22222222-aaaa-bbbb-cccc-000000000002"
@@ -122,6 +124,33 @@ def test_what_nvml_knows_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_mig_is_refused_with_a_mend(name: str) -> None:
     with pytest.raises(DeviceError, match=r"MIG.*nvidia-smi"):
         resolve([name], [Gpu(0, A, "H200", mig=True)])
+
+
+@pytest.mark.parametrize(
+    "environment", [{}, {"CUDA_VISIBLE_DEVICES": "0"}, {"CUDA_VISIBLE_DEVICES": "MIG-11111111-aaaa"}]
+)
+def test_mig_is_refused_also_where_no_device_is_named(environment: dict[str, str]) -> None:
+    """Its processes would run ungated: no sidecar has a slice, and what has none is a job of the CPU."""
+    with pytest.raises(DeviceError, match=r"MIG.*nvidia-smi"):
+        resolve([], [Gpu(0, A, "H200", mig=True)], environment)
+
+
+def test_a_whole_gpu_beside_one_in_mig_mode_can_be_named() -> None:
+    known = [Gpu(0, A, "H200", mig=True), Gpu(1, B, "H200")]
+    assert resolve(["1"], known, {}) == (B,)
+    assert resolve([], known, {"CUDA_VISIBLE_DEVICES": "1"}) == (B,)
+    assert resolve(["cpu"], known, {}) == ("cpu",)
+
+
+def test_thirty_two_gpus_are_one_jobs_default(tmp_path: Path) -> None:
+    known = [Gpu(index, f"GPU-{index:08x}-aaaa-bbbb-cccc-000000000001", "H200") for index in range(32)]
+    names = resolve([], known, {})
+    assert names == tuple(gpu.uuid for gpu in known)
+    with Node.open(tmp_path, Side.TENANT) as node:
+        Tenant.register(node, "batch", 0, names)
+        assert node.tenants()[0].devices == names
+        with pytest.raises(SegmentError, match="64 to a sidecar and 32 to a job"):
+            Tenant.register(node, "batch", 0, (*names, "cpu"))
 
 
 def test_mps_is_refused_for_gpu_jobs_only() -> None:

@@ -1,5 +1,6 @@
 """The doctor tries things for real, and names a mend for whatever is missing."""
 
+import os
 from pathlib import Path
 
 import orjson
@@ -8,6 +9,7 @@ import pytest
 from valve_runtime import doctor
 from valve_runtime.cgroup import CgroupUnavailableError
 from valve_runtime.check import Check, Verdict
+from valve_runtime.node import Holder, Node, Side
 
 
 def by_name(checks: list[Check]) -> dict[str, Check]:
@@ -41,6 +43,35 @@ def test_a_damaged_segment_is_an_error_with_a_mend(tmp_path: Path) -> None:
     assert check.verdict is Verdict.ERROR
     assert "holders" in check.found
     assert check.mend
+
+
+def test_those_of_another_user_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Node.open(tmp_path, Side.HOLDER) as node:
+        Holder.register(node, "sidecar", ("cpu",))
+        Node.open(tmp_path, Side.TENANT).close()
+        assert doctor.check_users(tmp_path).verdict is Verdict.OK
+        monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+        check = doctor.check_users(tmp_path)
+    assert check.verdict is Verdict.NOTE
+    assert check.found.startswith(f"{os.getpid()} run as other users")
+
+
+def test_nobody_is_another_user_where_there_is_no_segment(tmp_path: Path) -> None:
+    assert doctor.check_users(tmp_path).verdict is Verdict.OK
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        ("channels (compute halted; ...)", "GPU: channels; freezer"),
+        ("launch (submission stopped; ...)", "GPU: launch; freezer"),
+        ("a GPU program cannot run here", "freezer"),
+        ("went on in 2 of 3 stops", "freezer"),
+    ],
+)
+def test_the_mechanism_names_what_the_self_test_found(found: str, said: str) -> None:
+    cgroup, gate = Check("cgroup freezer", Verdict.OK, ""), Check("GPU gate", Verdict.NOTE, found)
+    assert doctor.check_mechanism(cgroup, cgroup, [gate]).found.startswith(said)
 
 
 def test_rendering() -> None:

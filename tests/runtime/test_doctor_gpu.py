@@ -1,5 +1,6 @@
 """The doctor on machines with GPUs, imagined and fake."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -29,13 +30,24 @@ def found_by(mechanism: str, refusals: int = 0) -> SelfTest:
 )
 def test_the_driver_tells_its_version_and_flavour(tmp_path: Path, line: str, found: str) -> None:
     (tmp_path / "version").write_text(line + "\nGCC version: 12\n")
-    check = doctor_gpu.check_driver(tmp_path / "version")
+    check = doctor_gpu.check_driver(tmp_path)
     assert check.verdict is Verdict.OK
     assert check.found.startswith(found)
 
 
 def test_a_driver_that_does_not_tell_is_noted(tmp_path: Path) -> None:
-    assert doctor_gpu.check_driver(tmp_path / "version").verdict is Verdict.NOTE
+    assert doctor_gpu.check_driver(tmp_path).verdict is Verdict.NOTE
+
+
+@pytest.mark.parametrize(("firmware", "verdict"), [("580.95.05", Verdict.OK), ("N/A", Verdict.NOTE)])
+def test_a_gpu_without_firmware_is_named(tmp_path: Path, firmware: str, verdict: Verdict) -> None:
+    gpu = tmp_path / "gpus" / "0000:19:00.0"
+    gpu.mkdir(parents=True)
+    (tmp_path / "version").write_text(OPEN)
+    (gpu / "information").write_text(f"Model: \t\t NVIDIA H200\nGPU Firmware: \t {firmware}\nIRQ: 1\n")
+    check = doctor_gpu.check_driver(tmp_path)
+    assert check.verdict is verdict
+    assert ("0000:19:00.0" in check.found) is (firmware == "N/A")
 
 
 @pytest.mark.parametrize(
@@ -68,9 +80,23 @@ def test_rival_preloads_are_named(tmp_path: Path) -> None:
 def test_channels_are_the_goal_and_launch_is_a_note() -> None:
     good, poor = doctor_gpu.judge(found_by("channels")), doctor_gpu.judge(found_by("launch", refusals=2))
     assert (good.verdict, good.mend) == (Verdict.OK, "")
-    assert good.found.startswith("channels (compute halted), 8 channels; stop p50 200 p99 ")
+    assert good.found.startswith("channels (compute halted; FIFO_DISABLE_CHANNELS permitted), 8 channels; ")
+    assert "stop p50 200 p99 " in good.found
     assert poor.verdict is Verdict.NOTE
+    assert "FIFO_DISABLE_CHANNELS and GPFIFO_SCHEDULE refused" in poor.found
     assert "refused 2 controls" in poor.mend
+
+
+def test_the_second_control_is_told_where_it_carries_the_gate() -> None:
+    check = doctor_gpu.judge(found_by("channels", refusals=1))
+    assert check.verdict is Verdict.OK
+    assert "GPFIFO_SCHEDULE permitted, FIFO_DISABLE_CHANNELS refused" in check.found
+
+
+def test_a_gpu_that_goes_on_is_an_error() -> None:
+    check = doctor_gpu.judge(replace(found_by("channels"), moved=2))
+    assert check.verdict is Verdict.ERROR
+    assert "went on in 2 of 3 stops" in check.found
 
 
 def test_a_self_test_that_fails_is_a_note(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -63,6 +63,16 @@ def test_what_a_shim_tells_is_seen(holders: Node, tenants: Node) -> None:
     assert (view.runner_pid, view.channels, view.refusals, view.unknown, view.held) == (4711, 8, 1, 2, 3)
 
 
+def test_how_long_a_tenant_may_stay_stopped_is_seen(holders: Node, tenants: Node) -> None:
+    tenant = Tenant.register(tenants, "batch", 0, ["cpu"])
+    assert holders.tenants()[0].max_stopped_ns == 0
+    tenant.set_max_stopped(240_000_000_000)
+    assert holders.tenants()[0].max_stopped_ns == 240_000_000_000
+    tenant.release()
+    with pytest.raises(SegmentError, match="register again"):
+        tenant.set_max_stopped(1)
+
+
 def test_views_are_plain_data(holders: Node, tenants: Node) -> None:
     Holder.register(holders, "proxy", ["cpu"])
     Tenant.register(tenants, "batch", 0, ["cpu"])

@@ -188,7 +188,20 @@ def test_with_the_shim_only_channels_are_suspicious(mapped: list[str], idle: boo
     (tmp_path / "7").mkdir()
     lines = [f"7f0000000000-7f0000001000 rw-s 00000000 00:06 42    {path}\n" for path in mapped]
     (tmp_path / "7" / "maps").write_text("".join(lines))
-    assert shim.is_idle_with_shim(7, tmp_path) is idle
+    assert shim.is_idle_with_shim(7, proc=tmp_path) is idle
+
+
+def test_what_a_fork_has_of_a_rank_is_not_its_own(tmp_path: Path) -> None:
+    (tmp_path / "7").mkdir()
+    maps = tmp_path / "7" / "maps"
+    shim_line = "7f0000000000-7f0000001000 r-xp 00000000 00:06 41    /opt/libvalve_preload.so\n"
+    of_the_rank = "7f0000002000-7f0000003000 rw-s 00000000 00:06 42    /dev/nvidia0"
+    another = of_the_rank.replace("7f00", "7fff")
+    maps.write_text(f"{shim_line}{of_the_rank}\n")
+    assert shim.gpu_mappings(maps.read_text()) == {of_the_rank}
+    assert shim.is_idle_with_shim(7, frozenset({of_the_rank, another}), tmp_path)
+    maps.write_text(f"{shim_line}{of_the_rank}\n{another}\n")
+    assert not shim.is_idle_with_shim(7, frozenset({of_the_rank}), tmp_path)
 
 
 def test_one_that_is_no_rank_in_time_is_found(stage: Stage) -> None:

@@ -28,10 +28,10 @@ def flight(name: str = "r") -> Flight:
 
 
 class Engine:
-    """Answers what the test wants; counts the questions."""
+    """Answers what the test wants; counts the questions. `guard_s`: as an adapter's."""
 
-    def __init__(self, *answers: Load | None) -> None:
-        self.answers, self.asked = list(answers), 0
+    def __init__(self, *answers: Load | None, guard_s: float = 0.0) -> None:
+        self.answers, self.asked, self.guard_s = list(answers), 0, guard_s
 
     async def load(self) -> Load | None:
         self.asked += 1
@@ -42,8 +42,9 @@ class Engine:
 async def running(
     directory: Path, mode: Mode = Mode.ENFORCE, engine: Engine | None = None
 ) -> AsyncIterator[Gate]:
-    seat = HolderSeat(directory, "test", ("cpu",))
-    gate = Gate(seat, mode, Cooldown(fixed_ns=1_000_000), EventLog(), (engine or Engine()).load)
+    seat, engine = HolderSeat(directory, "test", ("cpu",)), engine or Engine()
+    cooldown = Cooldown(fixed_ns=1_000_000)
+    gate = Gate(seat, mode, cooldown, EventLog(), engine.load, lambda: engine.guard_s, lambda: 0.1)
     gate.start()
     try:
         yield gate
@@ -93,9 +94,20 @@ async def test_a_doubtful_end_waits_for_the_engine(tmp_path: Path) -> None:
         assert engine.asked == 3
 
 
-async def test_an_engine_that_cannot_tell_is_believed_idle_after_a_doubtful_end(tmp_path: Path) -> None:
-    engine = Engine(None)
+async def test_an_engine_that_cannot_tell_is_believed_idle_after_its_guard_time(tmp_path: Path) -> None:
+    engine = Engine(*[None] * 1000, guard_s=0.3)
     async with running(tmp_path, engine=engine) as gate:
+        request = flight()
+        gate.arrived(request)
+        begin_s = time.monotonic()
+        gate.finished(request, sure=False)
+        await until(lambda: gate.controller.state is State.OPEN)
+        assert time.monotonic() - begin_s >= 0.3
+        assert engine.asked > 1
+
+
+async def test_an_engine_that_tells_needs_no_guard_time(tmp_path: Path) -> None:
+    async with running(tmp_path, engine=Engine(IDLE, guard_s=1e6)) as gate:
         request = flight()
         gate.arrived(request)
         gate.finished(request, sure=False)

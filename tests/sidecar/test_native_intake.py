@@ -23,6 +23,8 @@ class Asked:
     """An adapter that takes down what it is asked."""
 
     keepalive_s = 5.0
+    guard_s = 3600.0
+    ask_again_s = 7.0
 
     def __init__(self) -> None:
         self.questions: list[tuple[str, str, bool]] = []
@@ -121,6 +123,30 @@ def test_a_doubtful_end_asks_the_engine(driver: Driver) -> None:
     assert driver.gate == "asking"
     native.library().answer(driver.intake.handle, driver.intake.stats.question, native.Load.IDLE)
     assert driver.gate == "cooling"
+
+
+def test_an_engine_that_does_not_tell_runs_on_for_its_guard_time(driver: Driver) -> None:
+    flight = driver.arrive("POST", "/v1/completions")
+    assert flight is not None
+    driver.finish(flight, Outcome.CLIENT_GONE)
+    native.library().answer(driver.intake.handle, driver.intake.stats.question, native.Load.UNKNOWN)
+    assert driver.gate == "asking"
+    native.library().set_engine(driver.intake.handle, 0, 0)
+    driver.calls.tick(driver.intake.handle, time.monotonic_ns() + 8_000_000_000)
+    native.library().answer(driver.intake.handle, driver.intake.stats.question, native.Load.UNKNOWN)
+    assert driver.gate == "cooling"
+
+
+def test_a_busy_engine_is_asked_again_when_it_bears_it(driver: Driver) -> None:
+    flight = driver.arrive("POST", "/v1/completions")
+    assert flight is not None
+    driver.finish(flight, Outcome.CLIENT_GONE)
+    first = driver.intake.stats.question
+    native.library().answer(driver.intake.handle, first, native.Load.BUSY)
+    driver.calls.tick(driver.intake.handle, time.monotonic_ns() + 6_000_000_000)
+    assert driver.intake.stats.question == first
+    driver.calls.tick(driver.intake.handle, time.monotonic_ns() + 8_000_000_000)
+    assert driver.intake.stats.question > first
 
 
 def test_bypass_leaves_the_gate_alone() -> None:

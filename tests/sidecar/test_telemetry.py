@@ -20,7 +20,8 @@ def state(counters: dict[str, Any], tenants: list[dict[str, Any]]) -> dict[str, 
 
 
 def tenant(row: int, job: str) -> dict[str, Any]:
-    numbers = {"stops": 7, "slow_stops": 0, "foreign_resumes": 0, "escalations": 1, "errors": 0}
+    numbers = {"stops": 7, "slow_stops": 0, "foreign_resumes": 0, "escalations": 1}
+    numbers |= {"errors": 0, "breathers": 2}
     names = {"row": row, "job": job, "rank": 0, "mechanism": "freezer_cgroup"}
     shim = {"runner_pid": 0, "channels": 0, "refusals": 0, "unknown": 0, "held": 0}
     return names | {"state": "stopped", "alive": True} | numbers | shim
@@ -46,6 +47,8 @@ def test_every_family_renders_and_parses() -> None:
     assert found["valve_preemption_duration_seconds_bucket", (("le", "0.0003"),)] == 1
     assert found["valve_preemption_duration_seconds_bucket", (("le", "+Inf"),)] == 2
     assert found["valve_preemption_duration_seconds_count", ()] == 2
+    breathers = [value for (name, _), value in found.items() if name == "valve_tenant_breathers_total"]
+    assert breathers == [2, 2]
     stops = [value for (name, _), value in found.items() if name == "valve_tenant_stops_total"]
     assert stops == [7, 7], "two tenants of one job are two series"
 

@@ -110,6 +110,21 @@ def test_a_new_tenant_in_an_old_row_is_read_from_its_beginning() -> None:
     assert [event["pid"] for event in scene.events.since(0, 10)["events"]] == [100, 100, 999]
 
 
+def test_a_stop_after_a_breather_answers_only_a_close_that_came_since() -> None:
+    scene = Scene()
+    scene.watch.closed(generation=5, readable_ns=1000)
+    scene.node.acks[0] = [ack("stopped", 5, 1200), ack("breather", 5, 5000, "running")]
+    scene.node.acks[0] += [ack("stopped", 5, 9000)]
+    scene.collect()
+    assert scene.latencies == [200]
+    scene.watch.closed(generation=7, readable_ns=10_000)
+    scene.node.acks[0] += [ack("breather", 6, 9500, "running"), ack("stopped", 7, 10_400)]
+    scene.collect()
+    assert scene.latencies == [200, 400]
+    kinds = [event["kind"] for event in scene.events.since(0, 100)["events"]]
+    assert kinds == ["stopped", "breather", "stopped", "breather", "stopped"]
+
+
 @pytest.mark.parametrize(
     ("generation", "acknowledged", "reached"),
     [(5, 5, True), (5, 6, True), (6, 5, False), (0xFFFF_FFFF, 0, True), (0, 0xFFFF_FFFF, False)],

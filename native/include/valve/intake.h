@@ -56,6 +56,9 @@ VLV_API void vlv_intake_set_holder(void *intake, uint64_t holder, uint64_t unuse
 /* The engine's load. `epoch`: of the question. */
 enum vlv_load { VLV_LOAD_IDLE, VLV_LOAD_BUSY, VLV_LOAD_UNKNOWN };
 VLV_API void vlv_intake_answer(void *intake, uint64_t epoch, uint64_t load);
+/* How long an engine that does not tell its load is taken to run on after a doubtful end; the time between
+ * two questions to one that does. To be set before the first request. */
+VLV_API void vlv_intake_set_engine(void *intake, uint64_t guard_ns, uint64_t ask_again_ns);
 /* The engine's rules have changed. */
 VLV_API void vlv_intake_forget_routes(void *intake, uint64_t unused, uint64_t also_unused);
 

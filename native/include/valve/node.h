@@ -43,18 +43,19 @@ extern "C" {
 
 #define VLV_HOLDERS_MAGIC 0x31444c4845564c56ull /* "VLVEHLD1" */
 #define VLV_TENANTS_MAGIC 0x31544e5445564c56ull /* "VLVETNT1" */
-#define VLV_LAYOUT_VERSION 1u
+#define VLV_LAYOUT_VERSION 2u
 
 #define VLV_HOLDERS_MAX 64u
 #define VLV_TENANTS_MAX 256u
 #define VLV_DEVICES_MAX 64u        /* bits of a device mask */
-#define VLV_TENANT_DEVICES_MAX 16u /* devices of one tenant row */
+#define VLV_TENANT_DEVICES_MAX 32u /* devices of one tenant row */
 #define VLV_ACK_RING 64u
 #define VLV_NAME_SIZE 48u /* NUL-terminated UTF-8 */
 
 #define VLV_LEASE_NS 3000000000ull
 #define VLV_RENEW_NS 500000000ull
-#define VLV_GUARD_NS 20000000ull /* how often a stopped tenant is looked at */
+#define VLV_GUARD_NS 20000000ull      /* how often a stopped tenant is looked at */
+#define VLV_BREATHER_NS 2000000000ull /* how long one that may not stay stopped for ever runs then */
 
 /* A device: the 16 bytes of a GPU UUID, or "cpu" padded with zeros. */
 struct vlv_device_id {
@@ -76,12 +77,17 @@ enum vlv_level {
   VLV_LEVEL_COMPUTE_HALTED = 2,
 };
 
-enum vlv_ack_kind { VLV_ACK_STOPPED = 1, VLV_ACK_RESUMED = 2 };
+enum vlv_ack_kind {
+  VLV_ACK_STOPPED = 1,
+  VLV_ACK_RESUMED = 2,
+  VLV_ACK_BREATHER = 3, /* let run although the gate is closed; followed by one of the others */
+};
 
 enum vlv_tenant_state {
   VLV_TENANT_RUNNING = 0,
   VLV_TENANT_STOPPING = 1, /* asked, not yet seen stopped: see unstopped_threads */
   VLV_TENANT_STOPPED = 2,
+  VLV_TENANT_BREATHING = 3, /* let run although the gate is closed, until breathes_until_ns */
 };
 
 struct vlv_header { /* 64 bytes, written once before the file gets its name */
@@ -120,10 +126,10 @@ struct vlv_ack {
   uint16_t kind;       /* enum vlv_ack_kind */
   uint16_t level;      /* enum vlv_level */
   uint64_t woken_ns;   /* the agent came out of its wait */
-  uint64_t done_ns;    /* every thread seen stopped, or resume issued */
+  uint64_t done_ns;    /* every thread seen stopped, or resume issued (by the gate or for a breather) */
 };
 
-struct vlv_tenant_row {           /* 2048 bytes */
+struct vlv_tenant_row {           /* 2304 bytes */
   VLV_ATOMIC(uint64_t) owner_pid; /* 0 = free */
   uint64_t owner_start_ticks;     /* field 22 of /proc/PID/stat: tells a reused pid */
   char job[VLV_NAME_SIZE];
@@ -146,12 +152,15 @@ struct vlv_tenant_row {           /* 2048 bytes */
   VLV_ATOMIC(uint64_t) ack_head;     /* acknowledgements that this owner ever wrote */
   struct vlv_ack acks[VLV_ACK_RING]; /* number i is in acks[i % VLV_ACK_RING]: read by vlv_tenant_acks() */
   /* What the preload shim of a GPU process tells; all 0 elsewhere. */
-  VLV_ATOMIC(uint64_t) runner_pid; /* this row is a rank: pid of the `valve run` that it belongs to */
-  VLV_ATOMIC(uint64_t) channels;   /* GPU channels known now */
-  VLV_ATOMIC(uint64_t) refusals;   /* controls that the driver refused */
-  VLV_ATOMIC(uint64_t) unknown;    /* driver calls passed through without being understood */
-  VLV_ATOMIC(uint64_t) held;       /* launches that waited for the gate (mechanism launch) */
-  uint8_t reserved[64];
+  VLV_ATOMIC(uint64_t) runner_pid;        /* this row is a rank: pid of the `valve run` that it belongs to */
+  VLV_ATOMIC(uint64_t) channels;          /* GPU channels known now */
+  VLV_ATOMIC(uint64_t) refusals;          /* controls that the driver refused */
+  VLV_ATOMIC(uint64_t) unknown;           /* driver calls passed through without being understood */
+  VLV_ATOMIC(uint64_t) held;              /* launches that waited for the gate (mechanism launch) */
+  VLV_ATOMIC(uint64_t) max_stopped_ns;    /* how long it may stay stopped; 0: for ever */
+  VLV_ATOMIC(uint64_t) breathers;         /* times it was let run although its gate was closed */
+  VLV_ATOMIC(uint64_t) breathes_until_ns; /* the present breather ends then; 0: none. Ranks read it too */
+  uint8_t reserved[40];
 };
 
 struct vlv_tenants_file {
@@ -229,6 +238,9 @@ VLV_API int vlv_tenant_register(struct vlv_node *node, const char *job, uint32_t
                                 const struct vlv_device_id *devices, uint32_t device_count,
                                 struct vlv_tenant **out);
 VLV_API uint32_t vlv_tenant_row_index(const struct vlv_tenant *tenant);
+/* How long it may stay stopped before it is let run for VLV_BREATHER_NS although its gate is closed; 0, as at
+ * first: for ever. To be called before an agent is started on it. Its ranks breathe with it. */
+VLV_API void vlv_tenant_set_max_stopped(struct vlv_tenant *tenant, uint64_t max_stopped_ns);
 VLV_API void vlv_tenant_release(struct vlv_tenant *tenant);
 
 /* Copies acknowledgements number `since` and later (at most `capacity`, oldest first) of a row's present

@@ -151,7 +151,7 @@ static uint32_t gate(struct rm_file *file, const struct rm_control *call, const 
   chosen.count = 0;
   uint32_t status = check_locked(file, call, &chosen, checked);
   if (status == RM_OK) status = rm_refusal(name);
-  if (status != RM_OK) return status;
+  if (status != RM_OK || rm_ignores(name)) return status;
   rm_delay(name);
   return change_all(&chosen, reason, stop);
 }

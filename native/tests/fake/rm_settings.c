@@ -34,6 +34,11 @@ uint32_t rm_refusal(const char *call) {
   return status;
 }
 
+bool rm_ignores(const char *call) {
+  const char *ignored = getenv("FAKE_RM_IGNORE");
+  return ignored != NULL && strcmp(ignored, call) == 0;
+}
+
 void rm_delay(const char *call) {
   uint32_t us = read_number(getenv("FAKE_RM_DELAY_US"), call);
   if (us == 0) us = read_switch("delay", call);

@@ -1,0 +1,95 @@
+"""vLLM: the routes of its API server, and its load from /metrics. Facts: vLLM 0.33.0, paths below vllm/."""
+
+from __future__ import annotations
+
+import httpx
+
+from . import prometheus
+from .adapter import Load, TokenCounter
+from .preset import WEEK_S, Limit, Preset
+from .routes import computes
+from .tokens import ResponseCounter
+
+IDLE_ROUTES = frozenset(
+    {
+        # text in, text out, on the CPU
+        "/detokenize",
+        "/tokenize",
+        # probes
+        "/is_scaling_elastic_ep",
+        "/ping",
+        # administration
+        "/abort_requests",
+        "/collective_rpc",
+        "/fault_tolerance/apply",
+        "/finish_weight_update",
+        "/inference/v1/abort_requests",
+        "/init_weight_transfer_engine",
+        "/pause",
+        "/release_kv_cache_memory",
+        "/reset_encoder_cache",
+        "/reset_mm_cache",
+        "/reset_prefix_cache",
+        "/resume",
+        "/scale_elastic_ep",
+        "/shutdown_weight_transfer_engine",
+        "/sleep",
+        "/start_draft_weight_update",
+        "/start_profile",
+        "/start_weight_update",
+        "/stop_profile",
+        "/update_weight_version",
+        "/update_weights",
+        "/v1/load_lora_adapter",
+        "/v1/unload_lora_adapter",
+        "/wake_up",
+        "/weight_checker",
+    }
+)
+IDLE_ENDINGS = ("/cancel", "/count_tokens", "/derender", "/render")
+
+# The limit is on a step with several workers (v1/executor/multiproc_executor.py:414; envs.py:1864).
+PRESET = Preset(
+    programs=("vllm",),
+    environment={
+        "VLLM_ENGINE_READY_TIMEOUT_S": str(WEEK_S),  # it may be stopped while it starts (envs.py:814)
+        "VLLM_NO_USAGE_STATS": "1",
+    },
+    limit=Limit(300, variable="VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS"),
+)
+
+
+class VllmAdapter:
+    """Implements adapter.Adapter."""
+
+    name = "vllm"
+    owner = "vllm"  # entrypoints/serve/engine/protocol.py:109
+    health_path = (
+        "/health"  # only whether the engine has died (entrypoints/serve/instrumentator/health.py:22)
+    )
+    keepalive_s = 5.0  # envs.py:1136
+    reuses_after_stream = True
+    ask_again_s = 0.1
+    guard_s = 0.2  # it aborts at once; the step that is launched already runs on
+    preset = PRESET
+
+    def is_inference(self, method: str, path: str, *, upgrade: bool) -> bool:
+        return computes(method, path, upgrade, IDLE_ROUTES, IDLE_ENDINGS)
+
+    def counter(self, path: str) -> TokenCounter:  # noqa: ARG002 - one counter reads every dialect
+        return ResponseCounter()
+
+    async def load(self, client: httpx.AsyncClient) -> Load | None:
+        response = await client.get("/metrics")
+        return from_metrics(response.content) if response.status_code == 200 else None
+
+
+def from_metrics(text: bytes) -> Load | None:
+    """From Prometheus text (v1/metrics/loggers.py:528); None if the gauges are not there, as with
+    --disable-log-stats.
+    """
+    running = prometheus.total(text, "vllm:num_requests_running")
+    if running is None:
+        return None
+    waiting = prometheus.total(text, "vllm:num_requests_waiting") or 0
+    return Load(running, waiting, prometheus.fraction(text, "vllm:kv_cache_usage_perc"))

@@ -1,0 +1,5 @@
+"""See absent.py."""
+
+from absent import stand_in
+
+stand_in(__name__)
