@@ -22,7 +22,7 @@ class OpenAIAdapter:
     owner = ""
     health_path = "/v1/models"  # not /health: SGLang's generates a token
     keepalive_s = 5.0  # vLLM, SGLang and TensorRT-LLM alike
-    reuses_after_stream = True
+    reuses_after_stream = False  # some close right then, without saying so
     ask_again_s = 0.1
     guard_s = 4.0  # SGLang's, the longest of those we know
     preset = Preset()

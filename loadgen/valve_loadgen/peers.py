@@ -48,7 +48,7 @@ def valve(data_plane: str) -> Command:
         addresses = ["--upstream", f"http://127.0.0.1:{site.backend}", "--listen", f"127.0.0.1:{site.port}"]
         plane = ["--data-plane", data_plane, "--admin", f"unix:{site.admin}"]
         serve = [sys.executable, "-m", "valve_sidecar", "serve", *addresses, *plane]
-        return [*serve, "--engine", "openai", "--device", "cpu"]
+        return [*serve, "--engine", "vllm", "--device", "cpu"]  # an engine that keeps connections open
 
     return command
 

@@ -1,4 +1,5 @@
-/* A body that is one JSON document: its usage figure is all that matters, and only that is looked for. */
+/* One JSON document, or several (Ollama's routes stream them): its usage figure is all that matters, and only
+ * that is looked for. */
 #include <string.h>
 
 #include "tokens.h"
@@ -7,8 +8,9 @@
 #define DIGITS_MAX 12
 
 /* Each with the quote behind it: inside a JSON string there would be a backslash before that. */
-static const char *const names[] = {"\"completion_tokens\"", "\"output_tokens\"", "\"tokens_predicted\""};
-static const char *const endings[] = {"_tokens\"", "_predicted\""};
+static const char *const names[] = {"\"completion_tokens\"", "\"output_tokens\"", "\"tokens_predicted\"",
+                                    "\"eval_count\""};
+static const char *const endings[] = {"_tokens\"", "_predicted\"", "_count\""};
 
 static const char *skip_blanks(const char *at, const char *end) {
   const char *limit = end - at > BLANKS_MAX ? at + BLANKS_MAX : end;
@@ -46,8 +48,12 @@ static uint64_t search_for(const char *ending, const char *data, size_t len) {
 }
 
 static uint64_t search(const char *data, size_t len) {
-  uint64_t first = search_for(endings[0], data, len), second = search_for(endings[1], data, len);
-  return first > second ? first : second;
+  uint64_t most = 0;
+  for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
+    uint64_t figure = search_for(endings[i], data, len);
+    if (figure > most) most = figure;
+  }
+  return most;
 }
 
 static void keep_tail(struct tokens *tokens, const char *data, size_t len) {

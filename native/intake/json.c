@@ -19,7 +19,8 @@ enum json_name {
   NAME_USAGE,
   NAME_META_INFO,
   NAME_RESPONSE, /* or a message: what may have a usage of its own */
-  NAME_TOTAL,    /* any of the engines' names for how many tokens they made */
+  NAME_TOKEN_IDS,
+  NAME_TOTAL, /* any of the engines' names for how many tokens they made */
 };
 
 static const struct {
@@ -44,6 +45,7 @@ static const struct {
     {"function_call", NAME_FUNCTION_CALL},
     {"tool_calls", NAME_TOOL_CALLS},
     {"meta_info", NAME_META_INFO},
+    {"token_ids", NAME_TOKEN_IDS},
     {"completion_tokens", NAME_TOTAL},
     {"output_tokens", NAME_TOTAL},
     {"tokens_predicted", NAME_TOTAL},
@@ -80,9 +82,22 @@ static bool speaks_in_choice(const struct json *json) {
   return under(json, 3, NAME_DELTA) && speaks_in_delta(json);
 }
 
-static void note_choice(struct event_facts *event) {
-  if (!event->choice_spoke) event->choices_spoken++;
-  event->choice_spoke = 1;
+static bool in_token_ids(const struct json *json) {
+  return json->depth == 4 && under(json, 1, NAME_CHOICES) && under(json, 3, NAME_TOKEN_IDS);
+}
+
+/* One more id begins, at its first byte. */
+static void note_id(const struct json *json, struct event_facts *event, char byte) {
+  if (!in_token_ids(json)) return;
+  bool between = byte == ',' || byte == ' ' || byte == '\t' || byte == '\r' || byte == '\n';
+  if (!between && !event->id_open) event->choice_ids++;
+  event->id_open = !between || (event->id_open && byte != ',');
+}
+
+static void end_choice(const struct json *json, struct event_facts *event) {
+  if (json->depth != 3 || !under(json, 1, NAME_CHOICES)) return;
+  event->choices_spoken += event->choice_ids > 0 ? event->choice_ids : event->choice_spoke;
+  event->choice_ids = event->choice_spoke = event->id_open = 0;
 }
 
 /* A string that is not empty begins. */
@@ -94,7 +109,7 @@ static void note_text(const struct json *json, struct event_facts *event) {
   } else if (json->depth == 2 && under(json, 1, NAME_DELTA)) {
     event->delta_speaks |= name == NAME_TEXT || name == NAME_BLOCK;
   } else if (speaks_in_choice(json)) {
-    note_choice(event);
+    event->choice_spoke = 1;
   }
 }
 
@@ -158,10 +173,10 @@ static const char *read_string(struct json *json, struct event_facts *event, con
 
 static void open_container(struct json *json, struct event_facts *event, char byte) {
   if (json->depth == 1 && json->name == NAME_CHOICES) event->has_choices = byte == '[';
+  if (json->name == NAME_TOKEN_IDS && byte != '[') json->name = NAME_NONE;
   if (json->depth < PATH_DEPTH) json->path[json->depth] = json->name;
   json->depth++;
   json->name = NAME_NONE;
-  if (json->depth == 3 && under(json, 1, NAME_CHOICES)) event->choice_spoke = 0;
 }
 
 static void end_number(struct json *json, uint64_t *usage) {
@@ -186,6 +201,7 @@ static bool is_of_number(char byte) {
 }
 
 static void read_structure(struct json *json, struct event_facts *event, char byte) {
+  if (byte != ']') note_id(json, event, byte);
   switch (byte) {
     case '"':
       return begin_string(json);
@@ -198,6 +214,7 @@ static void read_structure(struct json *json, struct event_facts *event, char by
       return open_container(json, event, byte);
     case '}':
     case ']':
+      end_choice(json, event);
       if (json->depth > 0) json->depth--;
       json->name = NAME_NONE;
       return;

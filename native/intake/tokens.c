@@ -89,5 +89,5 @@ uint64_t tokens_feed(struct tokens *tokens, const char *data, size_t len) {
 }
 
 uint64_t tokens_total(const struct tokens *tokens) {
-  return tokens->usage > 0 ? tokens->usage : tokens->deltas;
+  return tokens->usage > tokens->deltas ? tokens->usage : tokens->deltas;
 }

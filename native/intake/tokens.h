@@ -31,6 +31,8 @@ struct json {
 /* What one event has said so far. */
 struct event_facts {
   uint32_t choices_spoken;
+  uint32_t choice_ids; /* token ids of the present choice: vLLM's own route sends no text */
+  uint8_t id_open;
   uint8_t has_data, is_object, has_choices, has_type, type_is_delta, delta_speaks, text_speaks, choice_spoke;
 };
 
@@ -47,7 +49,7 @@ struct tokens {
 
 /* Tokens that `data` completes: a non-empty text, reasoning or tool delta each, never a role. */
 uint64_t tokens_feed(struct tokens *tokens, const char *data, size_t len);
-/* So far: the engine's own figure where the body carried one, else the deltas. */
+/* So far: the engine's own figure where that is more than the deltas. */
 uint64_t tokens_total(const struct tokens *tokens);
 
 /* document.c: the usage figure of a JSON document. */

@@ -96,7 +96,7 @@ class NativeFront:
         task.add_done_callback(self._tasks.discard)
 
     def _post(self, task: Any, first: int = 0, second: int = 0) -> None:
-        """On the plane's thread, if that runs."""
+        """On the thread, or here as long as there is none."""
         if self._plane is None:
             task(self._intake.handle, first, second)
         else:

@@ -141,11 +141,12 @@ def _request_metrics(counters: State) -> Iterator[Metric]:
         "Request head readable at the sidecar to a tenant halted.",
         (PREEMPTION_BUCKETS_S, counters["preemption_bucket_counts"], counters["preemption_sum_s"]),
     )
-    yield _histogram(
-        "valve_arrival_duration_seconds",
-        "Request head readable at the sidecar to the gate signalled (--measure-arrivals).",
-        (ARRIVAL_BUCKETS_S, counters["arrival_bucket_counts"], counters["arrival_sum_s"]),
-    )
+    if any(counters["arrival_bucket_counts"]):
+        yield _histogram(
+            "valve_arrival_duration_seconds",
+            "Request head readable at the sidecar to the gate signalled (--measure-arrivals).",
+            (ARRIVAL_BUCKETS_S, counters["arrival_bucket_counts"], counters["arrival_sum_s"]),
+        )
 
 
 def _histogram(name: str, text: str, content: tuple[tuple[float, ...], list[int], float]) -> Metric:

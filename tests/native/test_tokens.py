@@ -35,8 +35,14 @@ DELTA = st.fixed_dictionaries(
 LOGPROBS = st.just(
     {"content": [{"token": "text", "bytes": [1], "top_logprobs": [{"text": "x", "token": "y"}]}]}
 )
-CHAT_CHOICE = st.fixed_dictionaries({"index": COUNTS, "delta": DELTA}, optional={"logprobs": LOGPROBS})
-TEXT_CHOICE = st.fixed_dictionaries({"index": COUNTS, "text": MAYBE}, optional={"finish_reason": MAYBE})
+CHAT_CHOICE = st.fixed_dictionaries(
+    {"index": COUNTS, "delta": DELTA},
+    optional={"logprobs": LOGPROBS, "token_ids": st.lists(COUNTS, max_size=3)},
+)
+IDS = st.one_of(st.none(), st.lists(COUNTS, max_size=4), st.just({"a": 1}))
+TEXT_CHOICE = st.fixed_dictionaries(
+    {"index": COUNTS, "text": MAYBE}, optional={"finish_reason": MAYBE, "token_ids": IDS}
+)
 CHAT = st.fixed_dictionaries(
     {"object": TEXTS, "choices": st.lists(st.one_of(CHAT_CHOICE, TEXT_CHOICE), max_size=3)},
     optional={"usage": st.one_of(st.none(), USAGE)},
@@ -63,6 +69,8 @@ PLAIN = st.fixed_dictionaries(
         "content": MAYBE,
         "text": MAYBE,
         "tokens_predicted": COUNTS,
+        "eval_count": COUNTS,
+        "prompt_eval_count": COUNTS,
         "meta_info": st.fixed_dictionaries({"completion_tokens": COUNTS}),
         "stop": st.booleans(),
         "generation_settings": st.just({"text": "no", "list": [1, 2.5, None, {"content": "no"}]}),

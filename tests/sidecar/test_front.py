@@ -1,18 +1,22 @@
 """Which front a worker stands on."""
 
 import asyncio
+import ctypes
 import logging
 from pathlib import Path
 
 import pytest
 
+from valve_adapters.llamacpp import LlamaCppAdapter
 from valve_adapters.registry import by_name
 from valve_runtime.errors import SegmentError
 from valve_sidecar import native
 from valve_sidecar.address import Address
 from valve_sidecar.config import DATA_PLANES, Mode, ServeConfig
+from valve_sidecar.flight import Outcome
 from valve_sidecar.front import Front, Surroundings
 from valve_sidecar.gate import HolderSeat
+from valve_sidecar.native_front import NativeFront
 from valve_sidecar.worker import make_front
 
 
@@ -74,6 +78,20 @@ async def test_both_tell_the_same_state(data_plane: str, mode: Mode, tmp_path: P
     assert kinds[:2] == (["request"] if mode is Mode.BYPASS else ["close", "request"])
     await run_down(front)
     assert front.state()["counters"]["requests"] == {"upstream_failed": 1}, "it can be read to the end"
+
+
+async def test_what_is_known_of_the_engine_before_the_start_holds(tmp_path: Path) -> None:
+    front = NativeFront(surroundings(tmp_path, "native"), by_name("openai"))
+    engine = LlamaCppAdapter()
+    engine.guard_s = 0.0
+    front.use(engine)
+    intake, library = front._intake, native.library()
+    flight = intake.calls.arrive(intake.handle, ctypes.byref(native.Request()))
+    intake.calls.finish(intake.handle, flight, native.OUTCOMES.index(Outcome.CLIENT_GONE), 0)
+    assert native.STATES[intake.stats.state] == "asking"
+    library.answer(intake.handle, intake.stats.question, native.Load.UNKNOWN)
+    assert native.STATES[intake.stats.state] == "cooling"
+    await run_down(front)
 
 
 async def test_a_lost_seat_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
