@@ -19,7 +19,7 @@ from aiohttp import web
 from .address import Address
 from .errors import ListenError, SidecarError
 from .listener import remove_stale
-from .telemetry import render_metrics
+from .metrics import render_metrics
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 MAX_EVENTS = 1_000  # per answer: formatting them must not hold up requests

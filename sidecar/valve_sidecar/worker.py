@@ -185,6 +185,7 @@ class Worker:
             "lapses": self.gate.lapses,
             "holds_released": self.gate.controller.released,
             "acknowledgements_missed": self._watch.missed,
+            "harvested_s": self._watch.harvested_ns(time.monotonic_ns()) / 1e9,
         }
 
     # ---- tenants ----
@@ -203,7 +204,7 @@ class Worker:
     def _collect(self) -> None:
         node = self._node()
         if node is not None:
-            self._watch.collect(node)
+            self._watch.collect(node, time.monotonic_ns())
 
     async def _collect_for_ever(self) -> None:
         while True:
