@@ -34,6 +34,7 @@ class Sources:
     state: Callable[[], Awaitable[dict[str, Any]]]
     events: Callable[[int, int], Awaitable[dict[str, Any]]]
     problems: Callable[[], Awaitable[list[str]]]  # empty: ready
+    traces: Callable[[], dict[str, int]] = dict  # spans exported, and dropped by reason
 
 
 class AdminServer:
@@ -108,7 +109,7 @@ class AdminServer:
 
     async def _state_now(self) -> dict[str, Any]:
         try:
-            return await self._sources.state()
+            return await self._sources.state() | {"traces": self._sources.traces()}
         except SidecarError as error:
             raise web.HTTPServiceUnavailable(text=f"{error}\n") from error
 

@@ -18,7 +18,7 @@ from valve_runtime.recovery import recover
 from valve_runtime.run import RunOptions, run
 from valve_runtime.rundir import choose_runtime_dir
 
-from .config import ENGINES, POLICIES, Mode, load_config
+from .config import ENGINES, LOG_LEVELS, POLICIES, Mode, load_config
 from .errors import SidecarError
 from .lifecycle import set_up_logging
 from .serve import serve
@@ -68,6 +68,9 @@ def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--workers", help="processes that share the port (1)")
     parser.add_argument("--cooldown-ms", help="fixed cool-down; default: twice the largest recent decode gap")
     parser.add_argument("--grace-s", help="on SIGTERM, how long running exchanges may take (300)")
+    parser.add_argument("--otlp-endpoint", help="send traces to this OpenTelemetry collector (OTLP/HTTP)")
+    parser.add_argument("--trace-share", help="of requests without a trace of their client's, 0 to 1 (1)")
+    parser.add_argument("--log-level", choices=LOG_LEVELS, help="debug tells every preemption (info)")
     _add_runtime_dir(parser)
     parser.add_argument("--config", type=Path, help="TOML file with the same keys")
     parser.set_defaults(act=_serve)
@@ -124,6 +127,9 @@ def _serve(args: argparse.Namespace) -> int:
         "workers",
         "cooldown_ms",
         "grace_s",
+        "otlp_endpoint",
+        "trace_share",
+        "log_level",
     )
     flags = {key: getattr(args, key) for key in (*keys, "runtime_dir")}
     config = load_config(flags, args.config)

@@ -38,12 +38,18 @@ class ServeConfig:
     workers: int = 1
     cooldown_ms: float | None = None  # None: twice the largest recent decode gap
     grace_s: float = 300.0  # on SIGTERM: how long running exchanges may take
+    otlp_endpoint: str = ""  # an OpenTelemetry collector's base URL; empty: no traces
+    trace_share: float = 1.0  # of the requests whose clients have not decided themselves
+    log_level: str = "info"
     runtime_dir: str = ""  # empty: chosen by valve_runtime.rundir
 
 
 KEYS = tuple(field.name for field in fields(ServeConfig))
 ENGINES = ("auto", *sorted(ADAPTERS))
 POLICIES = ("drain",)
+LOG_LEVELS = ("debug", "info", "warning", "error")
+CHOICES = {"policy": POLICIES, "engine": ENGINES, "log_level": LOG_LEVELS}
+RANGES = {"cooldown_ms": (0, 60_000), "grace_s": (0, 86_400), "trace_share": (0, 1)}
 
 
 def load_config(
@@ -89,21 +95,19 @@ def _read_environment(environment: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _convert(key: str, value: Any, source: str) -> Any:
+    if key in CHOICES:
+        return _choice(key, value, source, CHOICES[key])
+    if key in RANGES:
+        return _number(key, value, source, *RANGES[key])
     match key:
         case "mode":
             return Mode(_choice(key, value, source, tuple(Mode)))
-        case "policy":
-            return _choice(key, value, source, POLICIES)
-        case "engine":
-            return _choice(key, value, source, ENGINES)
         case "device":
             return _names(key, value, source)
         case "workers":
             return _whole(key, value, source, 1, 64)
-        case "cooldown_ms":
-            return _number(key, value, source, 0, 60_000)
-        case "grace_s":
-            return _number(key, value, source, 0, 86_400)
+        case "otlp_endpoint":
+            return _url(key, value, source)
         case _:
             return _text(key, value, source)
 
@@ -112,6 +116,13 @@ def _text(key: str, value: Any, source: str) -> str:
     if not isinstance(value, str):
         raise ConfigError(f"{source}: {key} must be text, not {value!r}")
     return value
+
+
+def _url(key: str, value: Any, source: str) -> str:
+    text = _text(key, value, source)
+    if text and not text.startswith(("http://", "https://")):
+        raise ConfigError(f"{source}: {key} must be a URL such as http://127.0.0.1:4318, not {value!r}")
+    return text
 
 
 def _choice(key: str, value: Any, source: str, allowed: tuple[str, ...]) -> str:

@@ -32,6 +32,7 @@ from .intake import SidecarIntake
 from .proxy import AiohttpPlane
 from .telemetry import Counters
 from .tenants import TenantWatch
+from .trace import Tracer
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +60,7 @@ class Worker:
         self._tasks: list[asyncio.Task[None]] = []
         self.plane: AiohttpPlane | None = None
         self._observer: Node | None = None
+        self._drained = False
 
     async def start(self, *, reuse_port: bool = False) -> None:
         """Raises ListenError, and ConfigError for an address that makes no sense."""
@@ -71,6 +73,7 @@ class Worker:
             self.events,
             self._watch,
             self.config.mode,
+            Tracer(self.config.trace_share) if self.config.otlp_endpoint else None,
         )
         listen = Address.parse(self.config.listen)
         if self.config.mode is not Mode.BYPASS:
@@ -87,6 +90,8 @@ class Worker:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._collect()
+        self._drained = True
         await self.gate.stop()
         if self._observer is not None:
             self._observer.close()
@@ -202,7 +207,7 @@ class Worker:
         return self._observer
 
     def _collect(self) -> None:
-        node = self._node()
+        node = None if self._drained else self._node()
         if node is not None:
             self._watch.collect(node, time.monotonic_ns())
 
