@@ -29,7 +29,7 @@ READ_S = 0.25  # how often the log is read
 SLICE = 32  # events formatted at a time, so that no request waits for more than a fraction of a millisecond
 BATCH = 512  # events to one export, at most
 START_AGAIN_S = 5.0
-FLUSH_S = 3.0  # at the end: for what is left in the log, and again for the exporter to end
+FLUSH_S = 5.0  # at the end: for what is left in the log, and again for the exporter to end
 
 ReadEvents = Callable[[int, int], Awaitable[dict[str, Any]]]
 
@@ -74,6 +74,7 @@ class SpanFeed:
         self._order, self._read_events = order, read_events
         self._next = 0
         self._process: Process | None = None
+        self._answers: asyncio.Task[None] | None = None
         self._task: asyncio.Task[None] | None = None
         self._ending = asyncio.Event()
         self._unanswered = 0  # records that the exporter has not accounted for
@@ -91,29 +92,26 @@ class SpanFeed:
             await asyncio.wait_for(self._task, FLUSH_S)
         except TimeoutError:
             log.warning("the collector at %s did not take the last spans", self._order.endpoint)
+        await self._end_exporter()
 
     async def _keep_feeding(self) -> None:
         while True:
             process = await self._start_exporter()
-            answers = asyncio.create_task(self._read_answers(process))
             try:
                 await self._feed(process)
+                return
             except ConnectionError:
                 log.warning("the span exporter ended; starting it again in %g s", START_AGAIN_S)
-            finally:
-                await self._end_exporter(process, answers)
-            self.counts["exporter_gone"] += self._unanswered
-            self._unanswered = 0
-            if self._ending.is_set():
-                return
+            await self._end_exporter()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._ending.wait(), START_AGAIN_S)
 
     async def _start_exporter(self) -> Process:
-        self._process = await asyncio.create_subprocess_exec(
+        process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "valve_sidecar.span_export", self._order.encode(), stdin=PIPE, stdout=PIPE
         )
-        return self._process
+        self._process, self._answers = process, asyncio.create_task(self._read_answers(process))
+        return process
 
     async def _feed(self, process: Process) -> None:
         """Until `stop`, and then until the log is empty. Raises ConnectionError if the exporter is gone."""
@@ -151,7 +149,11 @@ class SpanFeed:
             self._unanswered -= told.pop("records", 0)
             self.counts += told
 
-    async def _end_exporter(self, process: Process, answers: asyncio.Task[None]) -> None:
+    async def _end_exporter(self) -> None:
+        """It ends with its input, once it has exported what it has."""
+        process, answers = self._process, self._answers
+        if process is None or answers is None:
+            return
         assert process.stdin is not None
         process.stdin.close()
         try:
@@ -160,6 +162,8 @@ class SpanFeed:
             process.kill()
             await process.wait()
         await answers
+        self.counts["exporter_gone"] += self._unanswered
+        self._process, self._answers, self._unanswered = None, None, 0
 
 
 async def write(process: Process, data: bytes) -> None:
