@@ -20,7 +20,7 @@ from valve_runtime.rundir import choose_runtime_dir
 
 from .config import ENGINES, LOG_LEVELS, POLICIES, Mode, load_config
 from .errors import SidecarError
-from .lifecycle import set_up_logging
+from .logs import log_like_a_service, set_up_logging
 from .serve import serve
 from .status import read_status, render_status
 from .worker import installed_version
@@ -133,6 +133,7 @@ def _serve(args: argparse.Namespace) -> int:
     )
     flags = {key: getattr(args, key) for key in (*keys, "runtime_dir")}
     config = load_config(flags, args.config)
+    log_like_a_service(config.log_level)
     args.runtime_dir = config.runtime_dir or None
     _runtime_dir(args)
     return serve(config)

@@ -23,7 +23,7 @@ from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from . import semconv
-from .lifecycle import set_up_logging
+from .logs import log_like_a_service
 from .span_feed import ExportOrder
 from .spans import Attributes, Record, SpanBuilder
 
@@ -94,7 +94,7 @@ class Sender:
 def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # it ends with its input, after the last spans
-    set_up_logging()
+    log_like_a_service("info")
     logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)  # a line per attempt, else
     order = ExportOrder.decode(sys.argv[1])
     sender = Sender(make_builder(order), make_exporter(order), order.endpoint)

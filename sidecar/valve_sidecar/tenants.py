@@ -17,6 +17,7 @@ from valve_runtime.node import Ack, Node, TenantView
 
 from .events import EventLog, printable
 from .flight import Flight
+from .logs import fields
 
 log = logging.getLogger(__name__)
 
@@ -131,7 +132,10 @@ class TenantWatch:
             record["level"] = ack.level
         if close is not None:
             record |= caused_by(close.flight, ack.done_ns)
-            log.debug("preempted %s rank %d", tenant.job, tenant.rank, extra={"fields": record})
+            latency_us = (ack.done_ns - close.flight.readable_ns) // 1000
+            log.debug(
+                "stopped %s rank %d in %d us", tenant.job, tenant.rank, latency_us, extra=fields(record)
+            )
         self._events.add(record)
 
     def _join(self, key: Key, ack: Ack) -> Close | None:
