@@ -19,8 +19,8 @@ from typing import Any
 import orjson
 
 from .address import Address
-from .admin import Sources
 from .config import ServeConfig
+from .sources import Sources
 from .worker import installed_version
 
 log = logging.getLogger(__name__)

@@ -21,12 +21,13 @@ import httpx
 import orjson
 
 from .address import Address
-from .admin import AdminServer, Sources
+from .admin import AdminServer
 from .config import ServeConfig
 from .errors import SidecarError
 from .events import EventLog
 from .lifecycle import print_ready, stop_event
 from .member import Order
+from .sources import Sources
 from .span_feed import exporting
 from .telemetry import merge_counters
 from .worker import reserve_port

@@ -67,6 +67,7 @@ class TenantWatch:
         self._closes: deque[Close] = deque(maxlen=RECENT_CLOSES)
         self._read: dict[Key, int] = {}  # acknowledgements read
         self._last_generation: dict[Key, int] = {}
+        self._seen_ns: dict[Key, int] = {}  # since when
         self._harvest = Harvest()
         self.missed = 0  # acknowledgements overwritten before they were read
 
@@ -90,6 +91,7 @@ class TenantWatch:
         for key in [key for key in self._read if key not in present]:
             del self._read[key]
             self._last_generation.pop(key, None)
+            self._seen_ns.pop(key, None)
             self._harvest.stopped(key, now_ns)
 
     def _read_acks(self, node: Node, tenant: TenantView, now_ns: int) -> list[Ack]:
@@ -100,6 +102,7 @@ class TenantWatch:
             self.missed += dropped
         elif not acks:  # it runs: what it answers from now on is newer than this
             self._last_generation[key] = tenant.ack_generation
+            self._seen_ns[key] = now_ns
             if not tenant.runner_pid:
                 self._harvest.started(key, now_ns)
         return acks
@@ -150,10 +153,13 @@ class TenantWatch:
         return None
 
     def _answers(self, close: Close, key: Key, ack: Ack) -> bool:
-        if close.flight.readable_ns > ack.done_ns or key[0] in close.stopped:
+        readable_ns = close.flight.readable_ns
+        if readable_ns < self._seen_ns.get(key, 0):  # it joined a closed gate: nobody waited for its stop
+            return False
+        if readable_ns > ack.done_ns or key[0] in close.stopped:
             return False
         close.stopped.add(key[0])
-        latency_ns = ack.done_ns - close.flight.readable_ns
+        latency_ns = ack.done_ns - readable_ns
         close.flight.preemption_ns = max(close.flight.preemption_ns, latency_ns)
         self._on_latency(latency_ns)
         return True

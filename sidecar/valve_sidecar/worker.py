@@ -21,7 +21,6 @@ from valve_runtime.errors import ValveRuntimeError
 from valve_runtime.node import Node, Side
 
 from .address import Address
-from .admin import Sources
 from .config import Mode, ServeConfig
 from .controller import State
 from .cooldown import Cooldown
@@ -30,6 +29,7 @@ from .events import EventLog
 from .gate import Gate, HolderSeat
 from .intake import SidecarIntake
 from .proxy import AiohttpPlane
+from .sources import Sources
 from .telemetry import Counters
 from .tenants import TenantWatch
 from .trace import Tracer

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import orjson
 import pytest
 
-from valve_sidecar.logs import fields, set_up_logging
+from valve_sidecar.logs import set_up_logging
 
 log = logging.getLogger("valve_sidecar.test")
 

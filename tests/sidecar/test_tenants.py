@@ -181,3 +181,13 @@ def test_harvest_of_an_unknown_tenant_s_stop() -> None:
     harvest = Harvest()
     harvest.stopped((1, 1), 50)
     assert harvest.total_ns(100) == 0
+
+
+def test_a_tenant_that_joins_a_closed_gate_was_not_preempted() -> None:
+    scene = Scene()
+    scene.close(generation=5, readable_ns=1000)
+    scene.node.acks[7] = []
+    scene.collect(now_ns=2000)
+    scene.node.acks[7] = [ack("stopped", 5, 3000)]
+    scene.collect(now_ns=4000)
+    assert scene.latencies == []
