@@ -160,20 +160,30 @@ def _tenant_metrics(state: State, tenants: list[State]) -> Iterator[Metric]:
         "Time in which a tenant ran, since this sidecar started.",
         state["counters"].get("harvested_s", 0),
     )
-    labels = ("row", "job", "rank", "mechanism")
+    labels = ("row", "tenant", "rank", "mechanism")
     rows = [(_names(tenant, labels), int(tenant["state"] == "stopped")) for tenant in tenants]
     text = "1 while the tenant is stopped."
     yield _family(GaugeMetricFamily, "valve_tenant_stopped", text, labels, rows)
+    busy = claimed_devices(state.get("holders", []))
+    rows = [(_names(tenant, labels), int(bool(busy & set(tenant["devices"])))) for tenant in tenants]
+    text = "1 while a live sidecar on one of its devices says closed."
+    yield _family(GaugeMetricFamily, "valve_tenant_gated", text, labels, rows)
     yield from _counted(TENANT_COUNTERS, labels, tenants)
 
 
 def _shim_metrics(ranks: list[State]) -> Iterator[Metric]:
     """What the shim in each GPU process of a tenant tells."""
-    labels = ("row", "job", "rank")
+    labels = ("row", "tenant", "rank")
     rows = [(_names(rank, labels), rank["channels"]) for rank in ranks]
     text = "GPU channels that the shim knows."
     yield _family(GaugeMetricFamily, "valve_shim_channels", text, labels, rows)
     yield from _counted(SHIM_COUNTERS, labels, ranks)
+
+
+def claimed_devices(holders: list[State]) -> set[str]:
+    """Those that some sidecar of this machine, with a live lease, keeps for online work now."""
+    live = [holder for holder in holders if holder["alive"] and holder["lease_remaining_ms"] > 0]
+    return {device for holder in live if holder["closed"] for device in holder["devices"]}
 
 
 def _counted(
@@ -185,7 +195,8 @@ def _counted(
 
 
 def _names(tenant: State, labels: tuple[str, ...]) -> list[str]:
-    return [str(tenant[label]) for label in labels]
+    """The job's name is its label `tenant`: Prometheus gives `job` a meaning of its own."""
+    return [str(tenant["job" if label == "tenant" else label]) for label in labels]
 
 
 def _rows(values: dict[str, int]) -> list[tuple[tuple[str], int]]:

@@ -29,7 +29,7 @@ def state(counters: dict[str, Any], tenants: list[dict[str, Any]]) -> dict[str, 
 
 def tenant(row: int, job: str) -> dict[str, Any]:
     numbers = {"stops": 7, "slow_stops": 0, "foreign_resumes": 0, "escalations": 1, "errors": 0}
-    names = {"row": row, "job": job, "rank": 0, "mechanism": "freezer_cgroup"}
+    names = {"devices": ["cpu"], "row": row, "job": job, "rank": 0, "mechanism": "freezer_cgroup"}
     shim = {"runner_pid": 0, "channels": 0, "refusals": 0, "unknown": 0, "held": 0}
     return names | {"state": "stopped", "alive": True} | numbers | shim
 
@@ -58,6 +58,28 @@ def test_every_family_renders_and_parses() -> None:
     assert stops == [7, 7], "two tenants of one job are two series"
 
 
+def test_a_tenant_is_gated_by_a_live_closed_claim_on_its_device() -> None:
+    claim = {"alive": True, "lease_remaining_ms": 900.0, "closed": True, "devices": ["cpu", "GPU-1"]}
+    cases = [(claim, 1), (claim | {"lease_remaining_ms": -1.0}, 0), (claim | {"closed": False}, 0)]
+    cases += [(claim | {"alive": False}, 0), (claim | {"devices": ["GPU-1"]}, 0)]
+    for holder, expected in cases:
+        shown = state(Counters().as_dict(), [tenant(0, "a")]) | {"holders": [holder]}
+        gated = [
+            value
+            for (name, _), value in samples(render_metrics(shown)).items()
+            if name == "valve_tenant_gated"
+        ]
+        assert gated == [expected], holder
+
+
+def test_thousands_of_jobs_one_after_the_other_leave_no_trace() -> None:
+    lines = {
+        len(render_metrics(state(Counters().as_dict(), [tenant(i % 256, f"job-{i}")])).splitlines())
+        for i in range(1000)
+    }
+    assert len(lines) == 1
+
+
 def test_latencies_have_the_conventions_names_and_labels() -> None:
     counters = Counters()
     counters.latencies["duration"].observe(("chat", "vllm", "m", "429"), 0.03)
@@ -82,7 +104,7 @@ def test_tenants_are_counted_by_mechanism_and_state_without_their_ranks() -> Non
 def test_what_the_shim_tells_is_of_ranks_only() -> None:
     rank = tenant(1, "a") | {"runner_pid": 7, "channels": 12, "refusals": 2, "unknown": 1, "held": 9}
     found = samples(render_metrics(state(Counters().as_dict(), [tenant(0, "a"), rank])))
-    labels = (("job", "a"), ("rank", "0"), ("row", "1"))
+    labels = (("rank", "0"), ("row", "1"), ("tenant", "a"))
     assert found["valve_shim_channels", labels] == 12
     assert found["valve_shim_refusals_total", labels] == 2
     assert found["valve_shim_unknown_calls_total", labels] == 1
