@@ -26,8 +26,10 @@ class Answer:
     response_id: str = ""
     finish_reasons: tuple[str, ...] = ()
     input_tokens: int = 0
+    streamed: bool = False  # tokens came as they were made; a document comes as a whole
 
 
+STREAMS = (b"data:", b"event:", b"id:", b"retry:", b":")  # how server-sent events begin
 NO_ANSWER = Answer()
 
 
@@ -40,6 +42,7 @@ def read_answer(start: bytes, end: bytes) -> Answer:
         _text(ID.search(start)),
         tuple(dict.fromkeys(reason.decode() for reason in finished)),
         int(prompt[1]) if prompt else 0,
+        start.lstrip().startswith(STREAMS),
     )
 
 

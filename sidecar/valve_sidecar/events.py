@@ -127,6 +127,7 @@ class _Request:
             "engine": f.engine,
             "model": f.answer.model,
             "response_id": f.answer.response_id,
+            "streamed": f.answer.streamed,
             "finish_reasons": f.answer.finish_reasons,
             "input_tokens": f.answer.input_tokens,
             "preemption_ns": f.preemption_ns,

@@ -137,18 +137,15 @@ class Picture:
 
 
 def ttft_ms(event: Record) -> float | None:
-    return (event["first_token_ns"] - event["readable_ns"]) / 1e6 if is_stream(event) else None
+    if not event["streamed"] or not event["first_token_ns"]:
+        return None
+    return float((event["first_token_ns"] - event["readable_ns"]) / 1e6)
 
 
 def tpot_ms(event: Record) -> float | None:
-    if not is_stream(event) or event["tokens"] < 2:
+    if not event["streamed"] or event["tokens"] < 2:
         return None
     return float((event["last_token_ns"] - event["first_token_ns"]) / 1e6 / (event["tokens"] - 1))
-
-
-def is_stream(event: Record) -> bool:
-    first, last = event["first_token_ns"], event["last_token_ns"]
-    return bool(first) and (last > first or event["tokens"] == 1)
 
 
 def middle(rows: list[Record], key: str) -> float | None:

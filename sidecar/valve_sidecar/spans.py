@@ -144,7 +144,7 @@ class SpanBuilder:
 def request_attributes(record: Record, operation: str) -> Attributes:
     """What is not known is left out."""
     first_ns, tokens = record["first_token_ns"], record["tokens"]
-    streamed = tokens > 1 and record["last_token_ns"] > first_ns
+    streamed = record["streamed"] and first_ns
     rest_ns = record["finished_ns"] - first_ns
     found: dict[str, Any] = {
         semconv.OPERATION_NAME: operation,
@@ -155,10 +155,10 @@ def request_attributes(record: Record, operation: str) -> Attributes:
         semconv.FINISH_REASONS: record["finish_reasons"],
         semconv.INPUT_TOKENS: record["input_tokens"],
         semconv.OUTPUT_TOKENS: tokens,
-        semconv.TIME_TO_FIRST_CHUNK: (first_ns - record["readable_ns"]) / 1e9 if first_ns else None,
+        semconv.TIME_TO_FIRST_CHUNK: (first_ns - record["readable_ns"]) / 1e9 if streamed else None,
         semconv.ERROR_TYPE: error_of(record),
         semconv.HTTP_STATUS: record["status"],
-        "valve.time_per_output_token": rest_ns / 1e9 / (tokens - 1) if streamed else None,
+        "valve.time_per_output_token": rest_ns / 1e9 / (tokens - 1) if streamed and tokens > 1 else None,
         "valve.request.id": record["request_id"],
         "valve.request.outcome": record["outcome"],
         "valve.gate.generation": record["generation"],

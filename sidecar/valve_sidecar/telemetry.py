@@ -115,7 +115,7 @@ class Counters:
         labels = (semconv.operation_of(flight.path), flight.engine, self._bounded(flight.answer.model))
         duration_ns = flight.finished_ns - flight.readable_ns
         self.latencies["duration"].observe((*labels, error_type(flight)), duration_ns / 1e9)
-        if not flight.first_token_ns or not is_streamed(flight):
+        if not flight.first_token_ns or not flight.answer.streamed:
             return
         first_ns = flight.first_token_ns - flight.readable_ns
         self.latencies["time_to_first_token"].observe(labels, first_ns / 1e9)
@@ -129,11 +129,6 @@ class Counters:
                 return OTHER_MODELS
             self.models.add(model)
         return model
-
-
-def is_streamed(flight: Flight) -> bool:
-    """Whether tokens came one by one: of a document that came as a whole, nobody knows the first."""
-    return flight.tokens == 1 or flight.last_token_ns > flight.first_token_ns
 
 
 def error_type(flight: Flight) -> str:

@@ -15,7 +15,7 @@ LAST = (
 
 
 def test_a_stream() -> None:
-    assert read_answer(CHUNK, LAST) == Answer("qwen/Qwen3-8B", "chatcmpl-1", ("length",), 12)
+    assert read_answer(CHUNK, LAST) == Answer("qwen/Qwen3-8B", "chatcmpl-1", ("length",), 12, streamed=True)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from valve_sidecar.answer import Answer
 from valve_sidecar.events import EventLog
 from valve_sidecar.flight import Flight
 from valve_sidecar.picture import FRAME_ANSWERS, FRAME_MOMENTS, Picture
@@ -25,6 +26,7 @@ def request(t_ns: int, ttft_ms: int, *, preempted: bool = False, upgrade: bool =
     flight.first_token_ns = flight.readable_ns + ttft_ms * MS
     flight.last_token_ns = flight.first_token_ns + 90 * MS
     flight.finished_ns, flight.tokens, flight.preemption_ns = t_ns, 10, int(preempted)
+    flight.answer = Answer(streamed=True)
     log = EventLog()
     log.request(flight)
     return dict(log.since(0, 1)["events"][0])

@@ -30,7 +30,7 @@ def flight(**changes: Any) -> Flight:
     made = Flight("r-1", "/v1/chat/completions", None, 100 * MS, engine="vllm", outcome=Outcome.COMPLETED)
     made.gate_ns, made.first_token_ns, made.last_token_ns = 101 * MS, 120 * MS, 180 * MS
     made.finished_ns, made.tokens, made.status = 200 * MS, 5, 200
-    made.answer = Answer("qwen", "c-1", ("stop",), 7)
+    made.answer = Answer("qwen", "c-1", ("stop",), 7, streamed=True)
     made.trace = TraceContext(TRACE, SPAN, PARENT)
     for key, value in changes.items():
         setattr(made, key, value)

@@ -7,7 +7,6 @@ from valve_sidecar.telemetry import (
     PREEMPTION_BUCKETS_S,
     Counters,
     error_type,
-    is_streamed,
     merge_counters,
 )
 
@@ -22,7 +21,7 @@ def flight(
     made = Flight("r", "/v1/chat/completions", None, start_ns, arrival_ns=start_ns, engine="vllm")
     made.first_token_ns, made.last_token_ns = start_ns + 20 * MS, start_ns + 100 * MS
     made.finished_ns, made.tokens = start_ns + 120 * MS, tokens
-    made.outcome, made.status, made.answer = outcome, status, Answer(model, input_tokens=7)
+    made.outcome, made.status, made.answer = outcome, status, Answer(model, input_tokens=7, streamed=True)
     return made
 
 
@@ -43,8 +42,7 @@ def test_latencies_of_a_stream() -> None:
 
 def test_a_document_has_a_duration_only() -> None:
     document = flight()
-    document.last_token_ns = document.first_token_ns
-    assert not is_streamed(document)
+    document.answer = Answer("m")
     latencies = counted(document).as_dict()["latencies"]
     assert latencies["duration"]
     assert not latencies["time_to_first_token"]
