@@ -11,11 +11,15 @@ from dataclasses import dataclass
 START_BYTES = 1024
 END_BYTES = 2048
 
-# None of these can match inside a JSON string: there the quotes are escaped.
-MODEL = re.compile(rb'"model"\s{0,8}:\s{0,8}"([^"\\\x00-\x1f]{1,128})"')
-ID = re.compile(rb'"id"\s{0,8}:\s{0,8}"([\w.:-]{1,128})"')
-FINISH = re.compile(rb'"(?:finish_reason|stop_reason)"\s{0,8}:\s{0,8}"(\w{1,32})"')
-PROMPT = re.compile(rb'"(?:prompt_tokens|input_tokens|tokens_evaluated)"\s{0,8}:\s{0,8}(\d{1,9})\b')
+# A name with its quotes cannot stand inside a JSON string: there the quotes are escaped.
+MODEL, ID = b'"model"', b'"id"'
+PROMPT = (b'"prompt_tokens"', b'"input_tokens"', b'"tokens_evaluated"')
+TEXT = re.compile(rb'\s{0,8}:\s{0,8}"([^"\\\x00-\x1f]{1,128})"')
+FINISH = tuple(
+    re.compile(name + rb'\s{0,8}:\s{0,8}"(\w{1,32})"') for name in (b'"finish_reason"', b'"stop_reason"')
+)
+NUMBER = re.compile(rb"\s{0,8}:\s{0,8}(\d{1,9})\b")
+STREAMS = (b"data:", b"event:", b"id:", b"retry:", b":")  # how server-sent events begin
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,22 +33,39 @@ class Answer:
     streamed: bool = False  # tokens came as they were made; a document comes as a whole
 
 
-STREAMS = (b"data:", b"event:", b"id:", b"retry:", b":")  # how server-sent events begin
 NO_ANSWER = Answer()
 
 
 def read_answer(start: bytes, end: bytes) -> Answer:
     """`start` and `end`: the body's first START_BYTES and last END_BYTES; they may overlap. Never raises."""
-    finished = FINISH.findall(end) or FINISH.findall(start)
-    prompt = PROMPT.search(end) or PROMPT.search(start)
     return Answer(
-        _text(MODEL.search(start) or MODEL.search(end)),
-        _text(ID.search(start)),
-        tuple(dict.fromkeys(reason.decode() for reason in finished)),
-        int(prompt[1]) if prompt else 0,
+        _first(start, MODEL, TEXT) or _first(end, MODEL, TEXT),
+        _first(start, ID, TEXT),
+        _finish_reasons(end) or _finish_reasons(start),
+        int(_last(end, PROMPT, NUMBER) or _last(start, PROMPT, NUMBER) or 0),
         start.lstrip().startswith(STREAMS),
     )
 
 
-def _text(found: re.Match[bytes] | None) -> str:
+def _first(data: bytes, name: bytes, value: re.Pattern[bytes]) -> str:
+    at = data.find(name)
+    return _value(data, at + len(name), value) if at >= 0 else ""
+
+
+def _last(data: bytes, names: tuple[bytes, ...], value: re.Pattern[bytes]) -> str:
+    for name in names:
+        at = data.rfind(name)
+        if at >= 0 and (found := _value(data, at + len(name), value)):
+            return found
+    return ""
+
+
+def _finish_reasons(data: bytes) -> tuple[str, ...]:
+    """Each once; most events of a stream say null."""
+    found = [reason.decode() for pattern in FINISH for reason in pattern.findall(data)]
+    return tuple(dict.fromkeys(found))
+
+
+def _value(data: bytes, at: int, value: re.Pattern[bytes]) -> str:
+    found = value.match(data, at)
     return found[1].decode(errors="replace") if found else ""
