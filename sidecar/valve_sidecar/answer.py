@@ -38,12 +38,14 @@ NO_ANSWER = Answer()
 
 def read_answer(start: bytes, end: bytes) -> Answer:
     """`start` and `end`: the body's first START_BYTES and last END_BYTES; they may overlap. Never raises."""
+    streamed = start.lstrip().startswith(STREAMS)
+    ends = (end,) if streamed else (end, start)  # a document may begin with how it ended
     return Answer(
         _first(start, MODEL, TEXT) or _first(end, MODEL, TEXT),
         _first(start, ID, TEXT),
-        _finish_reasons(end) or _finish_reasons(start),
-        int(_last(end, PROMPT, NUMBER) or _last(start, PROMPT, NUMBER) or 0),
-        start.lstrip().startswith(STREAMS),
+        next(filter(None, map(_finish_reasons, ends)), ()),
+        int(next(filter(None, map(_prompt_tokens, ends)), 0)),
+        streamed,
     )
 
 
@@ -52,10 +54,10 @@ def _first(data: bytes, name: bytes, value: re.Pattern[bytes]) -> str:
     return _value(data, at + len(name), value) if at >= 0 else ""
 
 
-def _last(data: bytes, names: tuple[bytes, ...], value: re.Pattern[bytes]) -> str:
-    for name in names:
+def _prompt_tokens(data: bytes) -> str:
+    for name in PROMPT:
         at = data.rfind(name)
-        if at >= 0 and (found := _value(data, at + len(name), value)):
+        if at >= 0 and (found := _value(data, at + len(name), NUMBER)):
             return found
     return ""
 
