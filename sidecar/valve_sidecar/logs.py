@@ -25,7 +25,9 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             content["exception"] = self.formatException(record.exc_info)
-        return orjson.dumps(getattr(record, "fields", {}) | content, default=str).decode()
+        told = getattr(record, "fields", {})
+        rest = {key: value for key, value in told.items() if key not in content}
+        return orjson.dumps(content | rest, default=str).decode()
 
 
 class StandardError(logging.StreamHandler):  # type: ignore[type-arg]  # not generic at run time

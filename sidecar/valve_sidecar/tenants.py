@@ -137,7 +137,11 @@ class TenantWatch:
             record |= caused_by(close.flight, ack.done_ns)
             latency_us = (ack.done_ns - close.flight.readable_ns) // 1000
             log.debug(
-                "stopped %s rank %d in %d us", tenant.job, tenant.rank, latency_us, extra=fields(record)
+                "stopped %s rank %d in %d us",
+                tenant.job,
+                tenant.rank,
+                latency_us,
+                extra=fields(record | {"stop_level": ack.level}),
             )
         self._events.add(record)
 
