@@ -96,17 +96,19 @@ class SpanFeed:
 
     async def _keep_feeding(self) -> None:
         while True:
-            process = await self._start_exporter()
             try:
-                await self._feed(process)
+                await self._feed(await self._start_exporter())
                 return
-            except ConnectionError:
-                log.warning("the span exporter ended; starting it again in %g s", START_AGAIN_S)
+            except OSError as error:
+                log.warning("no span exporter (%s); starting it again in %g s", error, START_AGAIN_S)
             await self._end_exporter()
+            if self._ending.is_set():
+                return
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._ending.wait(), START_AGAIN_S)
 
     async def _start_exporter(self) -> Process:
+        """Raises OSError."""
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "valve_sidecar.span_export", self._order.encode(), stdin=PIPE, stdout=PIPE
         )
@@ -131,10 +133,10 @@ class SpanFeed:
             told = await self._read_events(self._next, SLICE)
             self._next = told["next"]
             self.counts["queue_full"] += told["dropped"]
+            self._unanswered += len(told["events"])
             if told["events"]:
                 await write(process, orjson.dumps(told["events"]) + b"\n")
             sent += len(told["events"])
-            self._unanswered += len(told["events"])
             if len(told["events"]) < SLICE:
                 break
             await asyncio.sleep(0)  # between slices requests come first

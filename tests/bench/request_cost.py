@@ -86,6 +86,7 @@ async def measure_requests(scale: float) -> dict[str, Any]:
             for arm in arms:
                 arm.close()
             collector.close()
+            os.sched_setaffinity(0, range(os.cpu_count() or 1))
 
 
 async def _measure(arms: list[Arm], rounds: int) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import sys
 from typing import Any
 
 import pytest
@@ -39,6 +40,19 @@ async def test_everything_is_read_in_small_slices_before_the_end() -> None:
     assert log.read_up_to == log.total
     assert log.largest == SLICE
     assert feed.counts["queue_full"] == 3
+
+
+@pytest.mark.parametrize("executable", ["/bin/false", "/no/such/program"])
+async def test_what_an_exporter_takes_with_it_is_counted(
+    monkeypatch: pytest.MonkeyPatch, executable: str
+) -> None:
+    monkeypatch.setattr(sys, "executable", executable)
+    log = Log(total=5)
+    feed = SpanFeed(ExportOrder(nowhere(), "0", "127.0.0.1", 1), log.read)
+    feed.start()
+    await feed.stop()
+    assert feed.counts["exporter_gone"] == log.read_up_to
+    assert feed.counts["exported"] == 0
 
 
 async def test_stop_without_start() -> None:
