@@ -8,7 +8,7 @@ ENGINES := .cache/engines
 ENGINES_STAMP := $(ENGINES)/.ready
 export PYTHONPATH := sidecar:gpu_runtime:adapters:loadgen
 
-.PHONY: help setup native demo test engines test-engines sanitize check format bench clean
+.PHONY: help setup native demo test engines test-engines sanitize check format bench bench-observability clean
 
 help:
 	@echo "make demo    four arms on real engines, about three minutes"
@@ -80,6 +80,10 @@ format:
 bench: setup
 	$(BIN)/python -m valve_sidecar bench preemption
 	$(BIN)/python -m valve_sidecar bench proxy
+
+# What traces, scrapes and the live page cost; about five minutes. Needs chromium for the page's part.
+bench-observability: setup
+	cd tests && PYTHONPATH=.:../sidecar:../gpu_runtime:../adapters:../loadgen ../$(BIN)/python -m bench.observability
 
 clean:
 	rm -rf build out

@@ -36,6 +36,18 @@ static void note_latency(struct vlv_intake *intake, const struct flight *flight)
   count_up(&intake->stats.arrivals_sum_ns, latency_ns);
 }
 
+static void note_busy(struct vlv_intake *intake, uint64_t now_ns) {
+  uint64_t since_ns = value_of(&intake->stats.idle_since_ns);
+  count_up(&intake->stats.in_flight, 1);
+  if (since_ns > 0) count_up(&intake->stats.drained_ns, now_ns - since_ns);
+  set_to(&intake->stats.idle_since_ns, 0);
+}
+
+static void note_end(struct vlv_intake *intake, uint64_t now_ns) {
+  count_up(&intake->stats.in_flight, (uint64_t)-1);
+  if (value_of(&intake->stats.in_flight) == 0) set_to(&intake->stats.idle_since_ns, now_ns);
+}
+
 static void *pass_through(struct vlv_intake *intake) {
   count_up(&intake->stats.passed_through, 1);
   return NULL;
@@ -56,7 +68,7 @@ static void *arrive(void *context, const struct vlv_request *request) {
   flight->gate_ns = flight->progress_ns = gate_ns;
   write_texts(intake, flight, request);
   if (intake->options.gated) gate_arrived(intake, flight);
-  count_up(&intake->stats.in_flight, 1);
+  note_busy(intake, arrival_ns);
   if (!flight->upgrade) prefill_began(&intake->cooldown);
   if (intake->options.measures_arrivals) note_latency(intake, flight);
   return flight;
@@ -95,7 +107,7 @@ static void stop_counting(struct flight *flight) {
 
 static void count_flight(struct vlv_intake *intake, const struct flight *flight) {
   struct vlv_intake_stats *stats = &intake->stats;
-  count_up(&stats->in_flight, (uint64_t)-1);
+  note_end(intake, flight->finished_ns);
   count_up(&stats->tokens, flight->token_count);
   count_up(&stats->requests[flight->outcome], 1);
   if (flight->closes_seen > value_of(&stats->closes_per_request_max))
@@ -150,6 +162,7 @@ struct vlv_intake *vlv_intake_create(const struct vlv_intake_options *options) {
   intake->timer_ns = UINT64_MAX;
   intake->renewed_ns = vlv_now_ns();
   controller_init(&intake->controller);
+  set_to(&intake->stats.idle_since_ns, intake->renewed_ns);
   set_to(&intake->stats.cooldown_ns, cooldown_duration_ns(&intake->cooldown));
   if (log_init(&intake->log)) return intake;
   vlv_intake_destroy(intake);

@@ -60,6 +60,7 @@ static void copy_flight(struct vlv_event *event, const struct flight *flight) {
   event->closed_gate = flight->closed_gate;
   event->status = flight->status;
   event->outcome = flight->outcome;
+  event->upgrade = flight->upgrade;
   event->request_id_len = flight->request_id_len;
   event->path_len = flight->path_len;
   memcpy(event->request_id, flight->texts, flight->request_id_len);

@@ -1,4 +1,4 @@
-"""The admin endpoint, on its own socket: /healthz, /readyz, /metrics, /state, /events.
+"""The admin endpoint, on its own socket: /healthz, /readyz, /metrics; /, /live, /state, /events.
 
 On a TCP address that is not loopback only the first three are served: probes and scrapers may come from
 elsewhere,
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from errno import EADDRINUSE
 from typing import Any
 
@@ -19,21 +18,14 @@ from aiohttp import web
 from .address import Address
 from .errors import ListenError, SidecarError
 from .listener import remove_stale
-from .telemetry import render_metrics
+from .live import LivePage
+from .metrics import render_metrics
+from .sources import Sources
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 MAX_EVENTS = 1_000  # per answer: formatting them must not hold up requests
 
 NOT_READY_STATUS = 503
-
-
-@dataclass(frozen=True, slots=True)
-class Sources:
-    """Where the answers come from: this worker, or the merge of several."""
-
-    state: Callable[[], Awaitable[dict[str, Any]]]
-    events: Callable[[int, int], Awaitable[dict[str, Any]]]
-    problems: Callable[[], Awaitable[list[str]]]  # empty: ready
 
 
 class AdminServer:
@@ -85,7 +77,9 @@ class AdminServer:
             "/metrics": self._metrics,
         }
         if is_local(self._address):
-            routes |= {"/state": self._state, "/events": self._events}
+            live = LivePage(self._sources)
+            app.on_shutdown.append(live.close)
+            routes |= {"/": live.page, "/live": live.stream, "/state": self._state, "/events": self._events}
         for path, handler in routes.items():
             app.router.add_get(path, handler)
         return app
@@ -108,7 +102,7 @@ class AdminServer:
 
     async def _state_now(self) -> dict[str, Any]:
         try:
-            return await self._sources.state()
+            return await self._sources.state() | {"traces": self._sources.traces()}
         except SidecarError as error:
             raise web.HTTPServiceUnavailable(text=f"{error}\n") from error
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,11 +25,14 @@ from valve_runtime.recovery import recover
 from valve_runtime.run import RunOptions, run
 from valve_runtime.rundir import choose_runtime_dir
 
-from .config import DATA_PLANES, ENGINES, POLICIES, Mode, load_config
+from .admin_client import AdminClient
+from .config import DATA_PLANES, ENGINES, LOG_LEVELS, POLICIES, Mode, ServeConfig, load_config
 from .errors import SidecarError
-from .lifecycle import set_up_logging
+from .logs import log_like_a_service, set_up_logging
 from .serve import serve
-from .status import read_status, render_status
+from .status import read_status, render_status, watch_status
+from .tail import print_events
+from .top import top
 from .worker import installed_version
 
 EPILOG = "Every option of serve can also be set as VALVE_<OPTION> or in a TOML file (--config)."
@@ -51,6 +55,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_serve(commands)
     _add_run(commands)
     _add_status(commands)
+    _add_top(commands)
+    _add_events(commands)
     _add_doctor(commands)
     version = commands.add_parser("version", help="print the version")
     version.set_defaults(act=_version)
@@ -84,6 +90,9 @@ def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     parser.add_argument("--cooldown-ms", help="fixed cool-down; default: twice the largest recent decode gap")
     parser.add_argument("--grace-s", help="on SIGTERM, how long running exchanges may take (300)")
+    parser.add_argument("--otlp-endpoint", help="send traces to this OpenTelemetry collector (OTLP/HTTP)")
+    parser.add_argument("--trace-share", help="of requests without a trace of their client's, 0 to 1 (1)")
+    parser.add_argument("--log-level", choices=LOG_LEVELS, help="debug tells every preemption (info)")
     _add_runtime_dir(parser)
     parser.add_argument("--config", type=Path, help="TOML file with the same keys")
     parser.set_defaults(act=_serve)
@@ -112,8 +121,24 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 def _add_status(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser("status", help="sidecars and tenants on this machine")
     parser.add_argument("--json", action="store_true", help="for programs")
+    parser.add_argument("--watch", action="store_true", help="again every second, until ctrl-C")
     _add_runtime_dir(parser)
     parser.set_defaults(act=_status)
+
+
+def _add_top(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("top", help="what a sidecar and its tenants do now, in this terminal")
+    _add_admin(parser)
+    parser.set_defaults(act=_top)
+
+
+def _add_events(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("events", help="what has happened, a line each (docs/events.md)")
+    parser.add_argument("--follow", action="store_true", help="go on with what happens from now on")
+    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+    parser.add_argument("--since", type=int, default=0, help="sequence number to begin with (0)")
+    _add_admin(parser)
+    parser.set_defaults(act=_events)
 
 
 def _add_doctor(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -121,6 +146,10 @@ def _add_doctor(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser.add_argument("--json", action="store_true", help="for programs")
     _add_runtime_dir(parser)
     parser.set_defaults(act=_doctor)
+
+
+def _add_admin(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--admin", help="the sidecar's admin address (VALVE_ADMIN, else 127.0.0.1:8781)")
 
 
 def _add_runtime_dir(parser: argparse.ArgumentParser) -> None:
@@ -149,9 +178,13 @@ def _serve(args: argparse.Namespace) -> int:
         "measure_arrivals",
         "cooldown_ms",
         "grace_s",
+        "otlp_endpoint",
+        "trace_share",
+        "log_level",
     )
     flags = {key: getattr(args, key) for key in (*keys, "runtime_dir")}
     config = load_config(flags, args.config)
+    log_like_a_service(config.log_level)
     args.runtime_dir = config.runtime_dir or None
     _runtime_dir(args)
     return serve(config)
@@ -204,9 +237,32 @@ def _names_gpus(args: argparse.Namespace) -> bool:
 
 
 def _status(args: argparse.Namespace) -> int:
-    status = read_status(_runtime_dir(args))
+    runtime_dir = _runtime_dir(args)
+    if args.watch:
+        watch_status(runtime_dir)
+        return 0
+    status = read_status(runtime_dir)
     print(orjson.dumps(status, option=orjson.OPT_INDENT_2).decode() if args.json else render_status(status))
     return 0
+
+
+def _top(args: argparse.Namespace) -> int:
+    with _admin(args) as client, suppress(KeyboardInterrupt):
+        top(client)
+    return 0
+
+
+def _events(args: argparse.Namespace) -> int:
+    with _admin(args) as client, suppress(KeyboardInterrupt):
+        try:
+            print_events(client, args.since, follow=args.follow, as_json=args.json)
+        except BrokenPipeError:  # whoever read has enough; Python would complain once more at the end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def _admin(args: argparse.Namespace) -> AdminClient:
+    return AdminClient(args.admin or os.environ.get("VALVE_ADMIN") or ServeConfig().admin)
 
 
 def _doctor(args: argparse.Namespace) -> int:

@@ -40,6 +40,9 @@ class ServeConfig:
     measure_arrivals: bool = False  # a histogram from the bytes of a head to the gate signalled
     cooldown_ms: float | None = None  # None: twice the largest recent decode gap
     grace_s: float = 300.0  # on SIGTERM: how long running exchanges may take
+    otlp_endpoint: str = ""  # an OpenTelemetry collector's base URL; empty: no traces
+    trace_share: float = 1.0  # of the requests whose clients have not decided themselves
+    log_level: str = "info"
     runtime_dir: str = ""  # empty: chosen by valve_runtime.rundir
 
 
@@ -47,6 +50,9 @@ KEYS = tuple(field.name for field in fields(ServeConfig))
 ENGINES = ("auto", *sorted(ADAPTERS))
 POLICIES = ("drain",)
 DATA_PLANES = ("native", "aiohttp")
+LOG_LEVELS = ("debug", "info", "warning", "error")
+CHOICES = {"policy": POLICIES, "engine": ENGINES, "data_plane": DATA_PLANES, "log_level": LOG_LEVELS}
+RANGES = {"cooldown_ms": (0, 60_000), "grace_s": (0, 86_400), "trace_share": (0, 1)}
 
 
 def load_config(
@@ -92,25 +98,21 @@ def _read_environment(environment: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _convert(key: str, value: Any, source: str) -> Any:
+    if key in CHOICES:
+        return _choice(key, value, source, CHOICES[key])
+    if key in RANGES:
+        return _number(key, value, source, *RANGES[key])
     match key:
         case "mode":
             return Mode(_choice(key, value, source, tuple(Mode)))
-        case "policy":
-            return _choice(key, value, source, POLICIES)
-        case "engine":
-            return _choice(key, value, source, ENGINES)
-        case "data_plane":
-            return _choice(key, value, source, DATA_PLANES)
         case "measure_arrivals":
             return _truth(key, value, source)
         case "device":
             return _names(key, value, source)
         case "workers":
             return _whole(key, value, source, 1, 64)
-        case "cooldown_ms":
-            return _number(key, value, source, 0, 60_000)
-        case "grace_s":
-            return _number(key, value, source, 0, 86_400)
+        case "otlp_endpoint":
+            return _url(key, value, source)
         case _:
             return _text(key, value, source)
 
@@ -119,6 +121,13 @@ def _text(key: str, value: Any, source: str) -> str:
     if not isinstance(value, str):
         raise ConfigError(f"{source}: {key} must be text, not {value!r}")
     return value
+
+
+def _url(key: str, value: Any, source: str) -> str:
+    text = _text(key, value, source)
+    if text and not text.startswith(("http://", "https://")):
+        raise ConfigError(f"{source}: {key} must be a URL such as http://127.0.0.1:4318, not {value!r}")
+    return text
 
 
 def _choice(key: str, value: Any, source: str, allowed: tuple[str, ...]) -> str:

@@ -69,7 +69,7 @@ class _Closed:
             "kind": "close",
             "t_ns": self.t_ns,
             "generation": self.generation,
-            "request_id": _text(self.flight.request_id),
+            "request_id": printable(self.flight.request_id),
         }
 
 
@@ -103,28 +103,42 @@ class _Request:
     flight: Flight
 
     def __call__(self) -> Record:
-        f = self.flight
-        return {
-            "kind": "request",
-            "t_ns": f.finished_ns,
-            "request_id": _text(f.request_id),
-            "path": _text(f.path),
-            "readable_ns": f.readable_ns,
-            "arrival_ns": f.arrival_ns,
-            "gate_ns": f.gate_ns,
-            "generation": f.generation,
-            "closed_gate": f.closed_gate,
-            "closes_seen": f.closes_seen,
-            "first_token_ns": f.first_token_ns,
-            "last_token_ns": f.last_token_ns,
-            "finished_ns": f.finished_ns,
-            "tokens": f.tokens,
-            "max_gap_ns": f.max_gap_ns,
-            "status": f.status,
-            "outcome": f.outcome,
-        }
+        return request_record(self.flight)
 
 
-def _text(raw: str) -> str:
+def request_record(f: Flight) -> Record:
+    """Of a request that has ended."""
+    trace = f.trace
+    return {
+        "kind": "request",
+        "t_ns": f.finished_ns,
+        "request_id": printable(f.request_id),
+        "path": printable(f.path),
+        "readable_ns": f.readable_ns,
+        "arrival_ns": f.arrival_ns,
+        "gate_ns": f.gate_ns,
+        "generation": f.generation,
+        "closed_gate": f.closed_gate,
+        "closes_seen": f.closes_seen,
+        "first_token_ns": f.first_token_ns,
+        "last_token_ns": f.last_token_ns,
+        "finished_ns": f.finished_ns,
+        "tokens": f.tokens,
+        "max_gap_ns": f.max_gap_ns,
+        "status": f.status,
+        "outcome": f.outcome,
+        "upgrade": f.upgrade,
+        "engine": f.engine,
+        "model": f.answer.model,
+        "response_id": f.answer.response_id,
+        "streamed": f.answer.streamed,
+        "finish_reasons": f.answer.finish_reasons,
+        "input_tokens": f.answer.input_tokens,
+        "preemption_ns": f.preemption_ns,
+        **({} if trace is None else trace.as_dict()),
+    }
+
+
+def printable(raw: str) -> str:
     """What a client sent may hold bytes that are no text; JSON cannot carry them."""
     return raw.encode(errors="replace").decode()

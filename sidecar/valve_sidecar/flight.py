@@ -11,6 +11,9 @@ from typing import Protocol
 
 from valve_adapters.adapter import TokenCounter
 
+from .answer import NO_ANSWER, Answer
+from .trace import TraceContext
+
 
 class Outcome(StrEnum):
     """How a flight ended."""
@@ -54,8 +57,19 @@ class Flight:
     max_decode_gap_ns: int = 0  # the same, without gaps in which the engine took in a prompt
     finished_ns: int = 0
     tokens: int = 0  # once finished
+    preemption_ns: int = 0  # readable to the last tenant halted, if this arrival closed the gate
+    trace: TraceContext | None = None  # None: not traced
+    answer_start: bytes = b""  # first and last bytes of the answer, until it is over
+    answer_end: bytes = b""
+    answer: Answer = NO_ANSWER  # once finished
+    engine: str = ""  # the adapter's name; once finished
     status: int = 0
     outcome: Outcome | None = None
+
+    @property
+    def traceparent(self) -> bytes | None:
+        """What a data plane sends to the engine in place of the client's; None: that goes on untouched."""
+        return self.trace.traceparent.encode() if self.trace is not None else None
 
 
 class Intake(Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -19,6 +20,7 @@ from .intake import SidecarIntake
 from .proxy import AiohttpPlane
 from .telemetry import Counters
 from .tenants import TenantWatch
+from .trace import Tracer
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,7 @@ class Front(Protocol):
         """Whether the gate works, or is not wanted."""
         ...
 
-    def collect(self, node: Node) -> None:
+    def collect(self, node: Node, now_ns: int) -> None:
         """Reads the tenants' acknowledgements."""
         ...
 
@@ -104,7 +106,14 @@ class AiohttpFront:
             lambda: self._intake.adapter.ask_again_s,
         )
         self._intake = SidecarIntake(
-            adapter, self._gate, self._cooldown, self._counters, self._events, self._watch, config.mode
+            adapter,
+            self._gate,
+            self._cooldown,
+            self._counters,
+            self._events,
+            self._watch,
+            config.mode,
+            Tracer(config.trace_share) if config.otlp_endpoint else None,
         )
         self._given = given
         self._plane: AiohttpPlane | None = None
@@ -136,8 +145,8 @@ class AiohttpFront:
     def ready(self) -> bool:
         return self._gate.ready
 
-    def collect(self, node: Node) -> None:
-        self._watch.collect(node)
+    def collect(self, node: Node, now_ns: int) -> None:
+        self._watch.collect(node, now_ns)
 
     def state(self) -> dict[str, Any]:
         controller = self._gate.controller
@@ -152,6 +161,7 @@ class AiohttpFront:
                 "lapses": self._gate.lapses,
                 "holds_released": controller.released,
                 "acknowledgements_missed": self._watch.missed,
+                "harvested_s": self._watch.harvested_ns(time.monotonic_ns()) / 1e9,
             },
         }
 

@@ -11,6 +11,7 @@ from itertools import count
 
 from valve_adapters.adapter import Adapter
 
+from .answer import END_BYTES, START_BYTES, read_answer
 from .config import Mode
 from .cooldown import Cooldown, Prefills
 from .events import EventLog
@@ -18,6 +19,7 @@ from .flight import Flight, Head, Outcome
 from .gate import Gate
 from .telemetry import Counters
 from .tenants import TenantWatch
+from .trace import Tracer
 
 MAX_REQUEST_ID = 128  # characters kept of a client's X-Request-Id
 MAX_PATH = 256  # and of its path: the event log keeps them
@@ -35,9 +37,11 @@ class SidecarIntake:
         events: EventLog,
         watch: TenantWatch,
         mode: Mode,
+        tracer: Tracer | None = None,
     ) -> None:
         self.adapter, self._gate, self._cooldown = adapter, gate, cooldown
         self._counters, self._events, self._watch = counters, events, watch
+        self._tracer = tracer
         self._gated = mode is not Mode.BYPASS
         self._prefills = Prefills()
         self._numbers = count(1)
@@ -57,6 +61,8 @@ class SidecarIntake:
         if self._gated:
             self._gate.arrived(flight)
         flight.gate_ns = flight.progress_ns = time.monotonic_ns()
+        if self._tracer is not None:
+            flight.trace = self._tracer.begin(head.headers)
         self._note_arrival(flight)
         return flight
 
@@ -66,12 +72,17 @@ class SidecarIntake:
             self._gate.progressed(flight)
         if flight.counter is not None and flight.counter.feed(data):
             self._note_token(flight, now_ns)
+        if not flight.upgrade:
+            keep_ends(flight, data)
 
     def finish(self, flight: Flight, outcome: Outcome, status: int) -> None:
         flight.finished_ns = time.monotonic_ns()
-        flight.outcome, flight.status = outcome, status
+        flight.outcome, flight.status, flight.engine = outcome, status, self.adapter.name
         if flight.counter is not None:
             flight.tokens, flight.counter = flight.counter.tokens, None
+        if flight.answer_start:
+            flight.answer = read_answer(flight.answer_start, flight.answer_end)
+            flight.answer_start = flight.answer_end = b""
         if not flight.first_token_ns and not flight.upgrade:
             self._prefills.ended(flight.finished_ns)
         self._cooldown.observe(flight.max_decode_gap_ns)
@@ -85,11 +96,11 @@ class SidecarIntake:
 
     def _note_arrival(self, flight: Flight) -> None:
         flight.request_id = flight.request_id or f"valve-{next(self._numbers)}"
-        self._counters.in_flight += 1
+        self._counters.arrived(flight)
         if not flight.upgrade:
             self._prefills.began()
         if flight.closed_gate and flight.generation:  # no generation: nothing was really closed
-            self._watch.closed(flight.generation, flight.readable_ns)
+            self._watch.closed(flight)
 
     def _note_token(self, flight: Flight, now_ns: int) -> None:
         if flight.first_token_ns:
@@ -102,3 +113,10 @@ class SidecarIntake:
             if not flight.upgrade:
                 self._prefills.ended(now_ns)
         flight.last_token_ns = now_ns
+
+
+def keep_ends(flight: Flight, data: bytes) -> None:
+    """The first and the last bytes of an answer: they tell its model and how it ended."""
+    if len(flight.answer_start) < START_BYTES:
+        flight.answer_start += data[: START_BYTES - len(flight.answer_start)]
+    flight.answer_end = (flight.answer_end + data[-END_BYTES:])[-END_BYTES:]

@@ -3,17 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import signal
 import sys
 
 from .config import ServeConfig
-
-
-def set_up_logging() -> None:
-    """Text on standard error; not a line per question of ours to the engine."""
-    logging.basicConfig(format="valve: %(levelname)s: %(message)s", level=logging.INFO)
-    logging.getLogger("httpx").setLevel(logging.WARNING)
 
 
 def stop_event() -> asyncio.Event:

@@ -18,7 +18,8 @@ from .address import Address
 from .admin import AdminServer
 from .config import Mode, ServeConfig
 from .errors import SidecarError
-from .lifecycle import set_up_logging, stop_event
+from .lifecycle import stop_event
+from .logs import log_like_a_service
 from .worker import Worker
 
 
@@ -63,8 +64,8 @@ async def run_worker(worker: Worker, admin: AdminServer, ready: asyncio.Event, *
 
 
 def main() -> None:
-    set_up_logging()
     order = Order.decode(sys.argv[1])
+    log_like_a_service(order.config.log_level)
     worker = Worker(order.config, Path(order.config.runtime_dir), resolve(order.config.device), order.number)
     admin = AdminServer(Address.parse(order.admin), worker.sources)
     try:

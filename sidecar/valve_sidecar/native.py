@@ -112,6 +112,8 @@ STATES = ("open", "closed", "asking", "cooling")
 class IntakeStats(Structure):
     _fields_ = (
         ("in_flight", c_uint64),
+        ("drained_ns", c_uint64),
+        ("idle_since_ns", c_uint64),
         ("passed_through", c_uint64),
         ("tokens", c_uint64),
         ("closes_per_request_max", c_uint64),
@@ -159,6 +161,7 @@ class Event(Structure):
         ("closed_gate", c_uint32),
         ("status", c_uint32),
         ("outcome", c_uint32),
+        ("upgrade", c_uint32),
         ("request_id_len", c_uint32),
         ("path_len", c_uint32),
         ("made_len", c_uint32),

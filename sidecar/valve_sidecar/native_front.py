@@ -14,8 +14,9 @@ from valve_runtime.node import Node
 from . import native
 from .address import Address
 from .config import Mode
+from .flight import Flight
 from .front import Surroundings
-from .native_intake import NativeIntake, engine_times_ns
+from .native_intake import NativeIntake, engine_times_ns, flight_of
 from .native_plane import NativePlane
 from .telemetry import Counters
 from .tenants import TenantWatch
@@ -40,8 +41,8 @@ class NativeFront:
             measures_arrivals=given.config.measure_arrivals,
             worker=given.number,
         )
-        self._preemption = Counters()
-        self._watch = TenantWatch(self._intake, self._preemption.preempted)
+        self._seen = Counters()  # latencies and preemptions; the thread counts the rest
+        self._watch = TenantWatch(self._intake, self._seen.preempted)
         self._plane: NativePlane | None = None
         self._reuses_streams = False  # until the engine is known
         self._tasks: set[asyncio.Task[None]] = set()
@@ -149,12 +150,19 @@ class NativeFront:
 
     # ---- what it tells ----
 
-    def collect(self, node: Node) -> None:
-        closes, self._read = self._intake.closes_since(self._read)
-        for close in closes:
-            if close.generation:  # none: nothing was really closed
-                self._watch.closed(close.generation, close.readable_ns)
-        self._watch.collect(node)
+    def collect(self, node: Node, now_ns: int) -> None:
+        events, self._read = self._intake.flights_since(self._read)
+        for event in events:
+            self._take(event.kind, flight_of(event, self._intake.adapter.name))
+        self._watch.collect(node, now_ns)
+
+    def _take(self, kind: int, flight: Flight) -> None:
+        if kind == native.EventKind.REQUEST:
+            if not flight.upgrade:
+                self._seen.observe(flight)
+        elif flight.generation:  # none: nothing was really closed
+            self._intake.note_close(flight)
+            self._watch.closed(flight)
 
     def state(self) -> dict[str, Any]:
         stats = self._intake.stats
@@ -169,15 +177,14 @@ class NativeFront:
     def _counters(self, stats: native.IntakeStats) -> dict[str, Any]:
         requests = zip((str(outcome) for outcome in native.OUTCOMES), stats.requests, strict=True)
         errors = zip(native.error_kinds(), stats.errors, strict=True)
-        preemption = self._preemption.preemption
-        return {
+        idle_ns = time.monotonic_ns() - stats.idle_since_ns if stats.idle_since_ns else 0
+        return self._seen.as_dict() | {
             "passed_through": stats.passed_through,
             "tokens": stats.tokens,
+            "drained_s": (stats.drained_ns + idle_ns) / 1e9,
             "closes_per_request_max": stats.closes_per_request_max,
             "requests": {outcome: count for outcome, count in requests if count},
             "errors": {kind: count for kind, count in errors if count},
-            "preemption_bucket_counts": list(preemption.counts),
-            "preemption_sum_s": preemption.sum_s,
             "arrival_bucket_counts": list(stats.arrivals),
             "arrival_sum_s": stats.arrivals_sum_ns / 1e9,
         }
@@ -190,6 +197,7 @@ class NativeFront:
             "lapses": stats.lapses,
             "holds_released": stats.released,
             "acknowledgements_missed": self._watch.missed,
+            "harvested_s": self._watch.harvested_ns(time.monotonic_ns()) / 1e9,
         }
 
     def since(self, start: int, limit: int) -> dict[str, Any]:

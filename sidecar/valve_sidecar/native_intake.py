@@ -5,21 +5,24 @@ from __future__ import annotations
 import ctypes
 import os
 import weakref
-from collections.abc import Iterator
-from typing import Any
+from typing import cast
 
 import orjson
 
 from valve_adapters.adapter import Adapter
 
 from . import native
+from .answer import Answer
 from .config import Mode
-from .events import Record
+from .events import Record, request_record
+from .flight import Flight, Outcome
 from .native import EventKind
 
 BATCH = 64  # events that are copied at once: the plane's thread may wait for that long
+FLIGHT_KINDS = 1 << EventKind.CLOSE | 1 << EventKind.REQUEST
 ALL_KINDS = sum(1 << kind for kind in EventKind)
 NO_FIXED_COOLDOWN = 2**64 - 1
+RECENT_CLOSES = 1024
 
 
 class NativeIntake:
@@ -51,6 +54,7 @@ class NativeIntake:
         weakref.finalize(self, self._library.intake_destroy, self.handle)
         self._library.set_engine(self.handle, *engine_times_ns(adapter))
         self.calls: native.Calls = self._library.intake_calls().contents
+        self._closing: dict[int, Flight] = {}  # by generation: those that closed the gate lately
         self.stats: native.IntakeStats = self._library.intake_stats(self.handle).contents
 
     def close(self) -> None:
@@ -66,6 +70,8 @@ class NativeIntake:
     def add(self, record: Record) -> None:
         """As events.EventLog's."""
         text = orjson.dumps(record)
+        if len(text) > native.MADE_MAX:  # a client may have named its request in characters that grow in JSON
+            text = orjson.dumps(record | {"request_id": ""})
         self._library.log_add(self.handle, record["t_ns"], text, len(text))
 
     def since(self, start: int, limit: int) -> Record:
@@ -78,14 +84,34 @@ class NativeIntake:
                 break
             found += batch
         first = found[0].number if found else following
-        events = [{"seq": event.number, "worker": self._worker, **format_event(event)} for event in found]
+        events = [{"seq": event.number, "worker": self._worker, **self._format(event)} for event in found]
         return {"events": events, "next": following, "dropped": max(0, first - start)}
 
-    def closes_since(self, start: int) -> tuple[list[native.Event], int]:
-        """The closings from number `start` on, and where to go on."""
+    def _format(self, event: native.Event) -> Record:
+        if event.kind == EventKind.MADE:
+            return cast(Record, orjson.loads(event.made))
+        if event.kind != EventKind.REQUEST:
+            return format_event(event)
+        flight = flight_of(event, self.adapter.name)
+        if flight.closed_gate:
+            flight.preemption_ns = self._preemption_ns(flight.generation)
+        return request_record(flight)
+
+    def note_close(self, flight: Flight) -> None:
+        """`flight` closed the gate: what its stop took is told with its end."""
+        self._closing[flight.generation] = flight
+        if len(self._closing) > RECENT_CLOSES:
+            del self._closing[next(iter(self._closing))]
+
+    def _preemption_ns(self, generation: int) -> int:
+        flight = self._closing.get(generation)
+        return flight.preemption_ns if flight else 0
+
+    def flights_since(self, start: int) -> tuple[list[native.Event], int]:
+        """The closings and ended requests from number `start` on, and where to go on."""
         found: list[native.Event] = []
         while True:
-            batch, start = self._read(start, 1 << EventKind.CLOSE, BATCH)
+            batch, start = self._read(start, FLIGHT_KINDS, BATCH)
             found += batch
             if len(batch) < BATCH:
                 return found, start
@@ -102,28 +128,25 @@ def engine_times_ns(adapter: Adapter) -> tuple[int, int]:
 
 
 def format_event(event: native.Event) -> Record:
-    """As docs/events.md has it."""
-    return dict(_fields(event))
+    """As docs/events.md has it; of those that are no requests and not made already."""
+    record = {"kind": EventKind(event.kind).name.lower(), "t_ns": event.t_ns}
+    if event.kind != EventKind.LAPSE:
+        record["generation"] = event.generation
+    if event.kind == EventKind.CLOSE:
+        record["request_id"] = event.request_id
+    return record
 
 
-def _fields(event: native.Event) -> Iterator[tuple[str, Any]]:
-    if event.kind == EventKind.MADE:
-        yield from orjson.loads(event.made).items()
-        return
-    yield from (("kind", EventKind(event.kind).name.lower()), ("t_ns", event.t_ns))
-    if event.kind == EventKind.REQUEST:
-        yield from _request_fields(event)
-    elif event.kind != EventKind.LAPSE:
-        yield "generation", event.generation
-        if event.kind == EventKind.CLOSE:
-            yield "request_id", event.request_id
-
-
-def _request_fields(event: native.Event) -> Iterator[tuple[str, Any]]:
-    yield from (("request_id", event.request_id), ("path", event.path))
-    for name in ("readable_ns", "arrival_ns", "gate_ns", "generation"):
-        yield name, getattr(event, name)
-    yield "closed_gate", bool(event.closed_gate)
-    for name in ("closes_seen", "first_token_ns", "last_token_ns", "finished_ns", "tokens", "max_gap_ns"):
-        yield name, getattr(event, name)
-    yield from (("status", event.status), ("outcome", native.OUTCOMES[event.outcome]))
+def flight_of(event: native.Event, engine: str) -> Flight:
+    """Of a closing or an ended request: what the thread noted of it. What the answer's text tells of itself
+    is not read here; more than one token over time is taken for a stream.
+    """
+    flight = Flight(event.request_id, event.path, None, event.readable_ns, engine=engine)
+    for name in ("generation", "arrival_ns", "gate_ns", "closes_seen", "first_token_ns", "last_token_ns"):
+        setattr(flight, name, getattr(event, name))
+    for name in ("finished_ns", "tokens", "max_gap_ns", "status"):
+        setattr(flight, name, getattr(event, name))
+    flight.upgrade, flight.closed_gate = bool(event.upgrade), bool(event.closed_gate)
+    flight.outcome = Outcome(native.OUTCOMES[event.outcome])
+    flight.answer = Answer(streamed=event.last_token_ns > event.first_token_ns)
+    return flight

@@ -156,10 +156,13 @@ class Exchange:
         return request_framing(self._message.raw_headers, chunked=self._message.chunked)
 
     def _request_head(self) -> bytes:
-        raw = self._message.raw_headers
+        raw: RawHeaders = self._message.raw_headers
         if self._http10:
-            raw = tuple(without(raw, b"expect"))
-        own = UPGRADE if self._upgrade else ()
+            raw = without(raw, b"expect")
+        own = list(UPGRADE) if self._upgrade else []
+        if self._flight is not None and (traceparent := self._flight.traceparent) is not None:
+            raw = without(raw, b"traceparent")
+            own.append((b"traceparent", traceparent))
         line = f"{self._message.method} {origin_target(self._message)} HTTP/1.1"
         return request_head(line, raw, self._framing, host=self._upstream.address.authority, own=own)
 

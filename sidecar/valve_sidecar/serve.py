@@ -19,6 +19,7 @@ from .config import Mode, ServeConfig
 from .errors import ConfigError
 from .lifecycle import print_ready
 from .member import run_worker
+from .span_feed import exporting
 from .supervisor import Supervisor
 from .worker import Worker
 
@@ -40,13 +41,14 @@ def serve(config: ServeConfig) -> int:
 
 async def _serve_alone(config: ServeConfig, runtime_dir: Path, devices: tuple[str, ...]) -> None:
     worker = Worker(config, runtime_dir, devices)
-    admin = AdminServer(Address.parse(config.admin), worker.sources)
-    ready = asyncio.Event()
-    announcement = asyncio.create_task(_announce(config, worker, admin, ready))
-    try:
-        await run_worker(worker, admin, ready, member=False)
-    finally:
-        announcement.cancel()
+    async with exporting(config, worker.sources) as sources:
+        admin = AdminServer(Address.parse(config.admin), sources)
+        ready = asyncio.Event()
+        announcement = asyncio.create_task(_announce(config, worker, admin, ready))
+        try:
+            await run_worker(worker, admin, ready, member=False)
+        finally:
+            announcement.cancel()
 
 
 async def _announce(config: ServeConfig, worker: Worker, admin: AdminServer, ready: asyncio.Event) -> None:

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from valve_runtime.node import Node, Side
 
 WIDTH = 110
+WATCH_S = 1.0
 
 HOLDER_COLUMNS = {
     "SIDECAR": "name",
@@ -61,6 +67,14 @@ def read_status(runtime_dir: Path) -> dict[str, Any]:
             "holders": [dataclasses.asdict(view) for view in node.holders()],
             "tenants": [dataclasses.asdict(view) for view in node.tenants()],
         }
+
+
+def watch_status(runtime_dir: Path) -> None:
+    """Again every second, until ctrl-C. Raises SegmentError."""
+    with suppress(KeyboardInterrupt), Live(screen=sys.stdout.isatty(), auto_refresh=False) as live:
+        while True:
+            live.update(Text(render_status(read_status(runtime_dir))), refresh=True)
+            time.sleep(WATCH_S)
 
 
 def render_status(status: dict[str, Any]) -> str:

@@ -21,12 +21,14 @@ import httpx
 import orjson
 
 from .address import Address
-from .admin import AdminServer, Sources
+from .admin import AdminServer
 from .config import ServeConfig
 from .errors import SidecarError
 from .events import EventLog
 from .lifecycle import print_ready, stop_event
 from .member import Order
+from .sources import Sources
+from .span_feed import exporting
 from .telemetry import merge_counters
 from .worker import reserve_port
 
@@ -95,20 +97,23 @@ class Supervisor:
         stop = stop_event()
         reserved, listen = reserve_port(Address.parse(self._config.listen))
         self._config = replace(self._config, listen=str(listen))
-        sources = Sources(self.state, self.events, self.problems)
-        admin = AdminServer(Address.parse(self._config.admin), sources)
+        told = Sources(self.state, self.events, self.problems)
         with reserved, _socket_directory(self._config.runtime_dir) as directory:
-            await admin.start()
             self._members = [Member(i, directory / f"{i}.sock") for i in range(self._config.workers)]
-            tasks = [asyncio.create_task(self._keep(member)) for member in self._members]
-            try:
-                await self._wait_ready(stop)
-                tasks.append(asyncio.create_task(self._collect_for_ever()))
-                print_ready(self._config, str(listen), str(admin.bound))
-                await stop.wait()
-            finally:
-                await self._end(tasks)
-                await admin.stop()
+            async with exporting(self._config, told) as sources:
+                await self._serve(AdminServer(Address.parse(self._config.admin), sources), stop)
+
+    async def _serve(self, admin: AdminServer, stop: asyncio.Event) -> None:
+        await admin.start()
+        tasks = [asyncio.create_task(self._keep(member)) for member in self._members]
+        try:
+            await self._wait_ready(stop)
+            tasks.append(asyncio.create_task(self._collect_for_ever()))
+            print_ready(self._config, self._config.listen, str(admin.bound))
+            await stop.wait()
+        finally:
+            await self._end(tasks)
+            await admin.stop()
 
     async def _keep(self, member: Member) -> None:
         order = Order(self._config, member.number, f"unix:{member.path}")

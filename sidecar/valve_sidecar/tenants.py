@@ -7,16 +7,22 @@ of the tenant's previous acknowledgement. With several sidecars on a device each
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from valve_runtime.node import Ack, Node, TenantView
 
-from .events import Record
+from .events import Record, printable
+from .flight import Flight
+from .logs import fields
+
+log = logging.getLogger(__name__)
 
 RECENT_CLOSES = 1024
+Key = tuple[int, int]  # row and pid of a tenant
 
 
 def generation_reached(generation: int, acknowledged: int) -> bool:
@@ -26,11 +32,31 @@ def generation_reached(generation: int, acknowledged: int) -> bool:
 
 @dataclass(slots=True)
 class Close:
-    """One closing of the gate by this worker."""
+    """One closing of the gate by this worker, and the flight that caused it."""
 
-    generation: int
-    readable_ns: int  # the request's head had reached us
-    stop_ns: dict[int, int] = field(default_factory=dict)  # tenant row -> acknowledged
+    flight: Flight
+    stopped: set[int] = field(default_factory=set)  # rows of the tenants that have answered
+
+
+class Harvest:
+    """Adds up the time in which at least one tenant ran. Pure."""
+
+    def __init__(self) -> None:
+        self._running: set[Key] = set()
+        self._since_ns = self._total_ns = 0
+
+    def total_ns(self, now_ns: int) -> int:
+        return self._total_ns + (max(now_ns - self._since_ns, 0) if self._running else 0)
+
+    def started(self, key: Key, t_ns: int) -> None:
+        if not self._running:
+            self._since_ns = t_ns
+        self._running.add(key)
+
+    def stopped(self, key: Key, t_ns: int) -> None:
+        if self._running == {key}:
+            self._total_ns += max(t_ns - self._since_ns, 0)
+        self._running.discard(key)
 
 
 class Events(Protocol):
@@ -45,26 +71,36 @@ class TenantWatch:
     def __init__(self, events: Events, on_latency: Callable[[int], None]) -> None:
         self._events, self._on_latency = events, on_latency
         self._closes: deque[Close] = deque(maxlen=RECENT_CLOSES)
-        self._read: dict[tuple[int, int], int] = {}  # (row, pid) -> acknowledgements read
-        self._last_generation: dict[tuple[int, int], int] = {}
+        self._read: dict[Key, int] = {}  # acknowledgements read
+        self._last_generation: dict[Key, int] = {}
+        self._seen_ns: dict[Key, int] = {}  # since when
+        self._harvest = Harvest()
         self.missed = 0  # acknowledgements overwritten before they were read
 
-    def closed(self, generation: int, readable_ns: int) -> None:
-        self._closes.append(Close(generation, readable_ns))
+    def closed(self, flight: Flight) -> None:
+        """`flight` closed the gate; its generation is known."""
+        self._closes.append(Close(flight))
 
-    def collect(self, node: Node) -> None:
-        """Appends `stopped` and `resumed` events; reports each stop's latency in ns."""
+    def harvested_ns(self, now_ns: int) -> int:
+        """Time in which a tenant ran, since the first look."""
+        return self._harvest.total_ns(now_ns)
+
+    def collect(self, node: Node, now_ns: int) -> None:
+        """Appends `stopped` and `resumed` events in their order; reports each stop's latency in ns."""
         tenants = node.tenants()
-        self._forget({(tenant.row, tenant.pid) for tenant in tenants})
-        for tenant in tenants:
-            self._collect_tenant(node, tenant)
+        self._forget({(tenant.row, tenant.pid) for tenant in tenants}, now_ns)
+        fresh = [(tenant, ack) for tenant in tenants for ack in self._read_acks(node, tenant, now_ns)]
+        for tenant, ack in sorted(fresh, key=lambda told: told[1].done_ns):
+            self._take(tenant, ack)
 
-    def _forget(self, present: set[tuple[int, int]]) -> None:
+    def _forget(self, present: set[Key], now_ns: int) -> None:
         for key in [key for key in self._read if key not in present]:
             del self._read[key]
             self._last_generation.pop(key, None)
+            self._seen_ns.pop(key, None)
+            self._harvest.stopped(key, now_ns)
 
-    def _collect_tenant(self, node: Node, tenant: TenantView) -> None:
+    def _read_acks(self, node: Node, tenant: TenantView, now_ns: int) -> list[Ack]:
         key = (tenant.row, tenant.pid)
         known = key in self._read
         acks, self._read[key], dropped = node.acknowledgements(tenant.row, self._read.get(key, 0))
@@ -72,13 +108,24 @@ class TenantWatch:
             self.missed += dropped
         elif not acks:  # it runs: what it answers from now on is newer than this
             self._last_generation[key] = tenant.ack_generation
-        for ack in acks:
-            self._record(tenant, ack)
-            if ack.kind == "stopped" and ack.level == "compute_halted" and not tenant.runner_pid:
-                self._join(key, ack)  # of a GPU job the last rank counts, which is what `valve run` waits for
-            self._last_generation[key] = ack.generation
+            self._seen_ns[key] = now_ns
+            if not tenant.runner_pid:
+                self._harvest.started(key, now_ns)
+        return acks
 
-    def _record(self, tenant: TenantView, ack: Ack) -> None:
+    def _take(self, tenant: TenantView, ack: Ack) -> None:
+        key, is_job = (tenant.row, tenant.pid), not tenant.runner_pid
+        close = None
+        if is_job and ack.kind == "stopped":
+            self._harvest.stopped(key, ack.woken_ns)
+            if ack.level == "compute_halted":
+                close = self._join(key, ack)  # of a GPU job the last rank counts: `valve run` waits for it
+        elif is_job:
+            self._harvest.started(key, ack.done_ns)
+        self._record(tenant, ack, close)
+        self._last_generation[key] = ack.generation
+
+    def _record(self, tenant: TenantView, ack: Ack, close: Close | None) -> None:
         record = {
             "kind": ack.kind,
             "t_ns": ack.done_ns,
@@ -88,19 +135,53 @@ class TenantWatch:
             "rank": tenant.rank,
             "row": tenant.row,
             "pid": tenant.pid,
+            "mechanism": tenant.mechanism,
         }
         if ack.kind == "stopped":
-            record |= {"level": ack.level, "mechanism": tenant.mechanism}
+            record["level"] = ack.level
+        if close is not None:
+            record |= caused_by(close.flight, ack.done_ns)
+            latency_us = (ack.done_ns - close.flight.readable_ns) // 1000
+            log.debug(
+                "stopped %s rank %d in %d us",
+                tenant.job,
+                tenant.rank,
+                latency_us,
+                extra=fields(record | {"stop_level": ack.level}),
+            )
         self._events.add(record)
 
-    def _join(self, key: tuple[int, int], ack: Ack) -> None:
+    def _join(self, key: Key, ack: Ack) -> Close | None:
         previous = self._last_generation.get(key)
         if previous is None:  # it was stopped before we first saw it: nobody knows by which close
-            return
+            return None
         for close in self._closes:
-            new = not generation_reached(close.generation, previous)
-            if new and generation_reached(close.generation, ack.generation):
-                if close.readable_ns <= ack.done_ns and key[0] not in close.stop_ns:
-                    close.stop_ns[key[0]] = ack.done_ns
-                    self._on_latency(ack.done_ns - close.readable_ns)
-                return
+            generation = close.flight.generation
+            if generation_reached(generation, previous) or not generation_reached(generation, ack.generation):
+                continue
+            return close if self._answers(close, key, ack) else None
+        return None
+
+    def _answers(self, close: Close, key: Key, ack: Ack) -> bool:
+        readable_ns = close.flight.readable_ns
+        if readable_ns < self._seen_ns.get(key, 0):  # it joined a closed gate: nobody waited for its stop
+            return False
+        if readable_ns > ack.done_ns or key[0] in close.stopped:
+            return False
+        close.stopped.add(key[0])
+        latency_ns = ack.done_ns - readable_ns
+        close.flight.preemption_ns = max(close.flight.preemption_ns, latency_ns)
+        self._on_latency(latency_ns)
+        return True
+
+
+def caused_by(flight: Flight, halted_ns: int) -> dict[str, Any]:
+    """What a stop's record says about the request that it answers."""
+    record: dict[str, Any] = {
+        "request_id": printable(flight.request_id),
+        "readable_ns": flight.readable_ns,
+        "latency_ns": halted_ns - flight.readable_ns,
+    }
+    if flight.trace is not None:
+        record |= {"trace_id": flight.trace.trace_id, "span_id": flight.trace.span_id}
+    return record

@@ -21,12 +21,12 @@ from valve_runtime.errors import SegmentError, ValveRuntimeError
 from valve_runtime.node import Node, Side
 
 from .address import Address
-from .admin import Sources
 from .config import Mode, ServeConfig
 from .errors import ListenError
 from .front import AiohttpFront, Front, Surroundings
 from .gate import HolderSeat
 from .native_front import NativeFront
+from .sources import Sources
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +51,7 @@ class Worker:
         self._tasks: list[asyncio.Task[None]] = []
         self._listening = False
         self._observer: Node | None = None
+        self._drained = False
 
     async def start(self, *, reuse_port: bool = False) -> None:
         """Raises ListenError, and ConfigError for an address that makes no sense."""
@@ -65,6 +66,8 @@ class Worker:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._collect()
+        self._drained = True
         await self._front.stop()
         if self._observer is not None:
             self._observer.close()
@@ -168,9 +171,9 @@ class Worker:
         return self._observer
 
     def _collect(self) -> None:
-        node = self._node()
+        node = None if self._drained else self._node()
         if node is not None:
-            self._front.collect(node)
+            self._front.collect(node, time.monotonic_ns())
 
     async def _collect_for_ever(self) -> None:
         while True:
@@ -180,7 +183,9 @@ class Worker:
 
 def make_front(given: Surroundings, adapter: Adapter) -> Front:
     """Without the library the data plane on aiohttp serves, ungated: online traffic goes on."""
-    if given.config.data_plane == "native":
+    if given.config.data_plane == "native" and given.config.otlp_endpoint:
+        log.warning("traces need the data plane on aiohttp, which is used: the native one starts none")
+    elif given.config.data_plane == "native":
         try:
             return NativeFront(given, adapter)
         except SegmentError as error:

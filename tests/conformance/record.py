@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from valve_sidecar.flight import Flight, Head, Outcome
+from valve_sidecar.trace import TraceContext
 
 from .wire import PATIENCE_S
 
@@ -34,6 +35,7 @@ class Record:
     bytes_seen: dict[str, bytes] = field(default_factory=dict)  # by request id
     errors: list[str] = field(default_factory=list)
     endings: list[Ending] = field(default_factory=list)
+    trace: TraceContext | None = None  # what every flight is given
 
     def __post_init__(self) -> None:
         self._changed = threading.Condition()
@@ -44,7 +46,7 @@ class Record:
             self.heads.append(head)
             if head.method != "POST" and not head.upgrade:
                 return None
-            flight = Flight(str(len(self.heads)), head.path, NoTokens(), head.readable_ns)
+            flight = Flight(str(len(self.heads)), head.path, NoTokens(), head.readable_ns, trace=self.trace)
             self.bytes_seen[flight.request_id] = b""
         self.arrived.put(flight)
         return flight

@@ -54,6 +54,7 @@ class ScriptedEngine:
         self.release = threading.Event()
         self.arrived = threading.Semaphore(0)
         self.behave = "stream"  # or "die": cut the connection after the first token
+        self.traceparents: list[str | None] = []
         engine = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -64,18 +65,20 @@ class ScriptedEngine:
 
             def do_POST(self) -> None:
                 self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                engine.traceparents.append(self.headers.get("traceparent"))
                 engine.arrived.release()
                 self.send_response(200)
                 self.send_header("Content-Type", "text/event-stream")
                 self.send_header("Transfer-Encoding", "chunked")
                 self.end_headers()
-                self.event(b'{"choices":[{"delta":{"content":"one"}}]}')
+                self.event(b'{"id":"c-1","model":"scripted","choices":[{"delta":{"content":"one"}}]}')
                 if engine.behave == "die":
                     self.connection.shutdown(socket.SHUT_RDWR)
                     self.close_connection = True
                     return
                 engine.release.wait(DEADLINE_S)
-                self.event(b'{"choices":[{"delta":{"content":"two"}}]}')
+                self.event(b'{"choices":[{"delta":{"content":"two"},"finish_reason":"stop"}]}')
+                self.event(b'{"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":2}}')
                 self.event(b"[DONE]")
                 self.wfile.write(b"0\r\n\r\n")
 
@@ -129,6 +132,12 @@ class Sidecar:
                     self.admin = line.split("admin ")[1].rstrip(")\n")
                     self.listen = line.split()[3]
 
+    def kill_child(self, module: str) -> None:
+        """Kills the process of ours that runs `module`."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        (pid,) = (pid for pid in children if module in Path(f"/proc/{pid}/cmdline").read_text())
+        os.kill(int(pid), signal.SIGKILL)
+
     def state(self) -> dict[str, Any]:
         return dict(httpx.get(f"{self.admin}/state").json())
 
@@ -147,9 +156,9 @@ class Sidecar:
 class Request(threading.Thread):
     """One streamed chat request; `body` grows as it arrives."""
 
-    def __init__(self, base: str, request_id: str = "r") -> None:
+    def __init__(self, base: str, request_id: str = "r", headers: dict[str, str] | None = None) -> None:
         super().__init__(daemon=True)
-        self.base, self.request_id = base, request_id
+        self.base, self.headers = base, {"X-Request-Id": request_id} | (headers or {})
         self.body, self.status = b"", 0
         self.error: Exception | None = None
         self.start()
@@ -160,7 +169,7 @@ class Request(threading.Thread):
                 "POST",
                 f"{self.base}/v1/chat/completions",
                 json={"stream": True},
-                headers={"X-Request-Id": self.request_id},
+                headers=self.headers,
                 timeout=DEADLINE_S,
             ) as response:
                 self.status = response.status_code

@@ -25,7 +25,8 @@ def known_commands(capsys: pytest.CaptureFixture[str]) -> set[str]:
 
 
 def test_every_command_is_documented(capsys: pytest.CaptureFixture[str]) -> None:
-    assert {"serve", "run", "status", "doctor", "version", "bench", "plan"} == known_commands(capsys)
+    commands = {"serve", "run", "status", "top", "events", "doctor", "version", "bench", "plan"}
+    assert commands == known_commands(capsys)
     assert known_commands(capsys) <= documented_commands()
 
 

@@ -45,6 +45,9 @@ def test_devices_from_the_environment() -> None:
         (UP | {"measure_arrivals": "perhaps"}, "measure_arrivals must be true or false"),
         (UP | {"listen": 8780}, "listen must be text"),
         (UP | {"device": [1]}, "device must be device names"),
+        (UP | {"otlp_endpoint": "collector:4318"}, "otlp_endpoint must be a URL such as"),
+        (UP | {"trace_share": "2"}, "trace_share must be a number from 0 to 1"),
+        (UP | {"log_level": "loud"}, "log_level must be one of debug, info"),
     ],
 )
 def test_bad_values_name_the_key_and_the_mend(flags: dict[str, object], named: str) -> None:

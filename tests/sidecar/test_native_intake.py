@@ -22,6 +22,7 @@ USAGE = b'data: {"choices":[],"usage":{"completion_tokens":7}}\n\n'
 class Asked:
     """An adapter that takes down what it is asked."""
 
+    name = "asked"
     keepalive_s = 5.0
     guard_s = 3600.0
     ask_again_s = 7.0
@@ -211,4 +212,4 @@ def test_the_log_keeps_the_last_events_and_tells_how_many_are_gone(driver: Drive
     assert (page["dropped"], page["next"]) == (10, 12)
     assert [event["t_ns"] for event in page["events"]] == [10, 11]
     assert driver.intake.since(native.LOG_CAPACITY + 10, 5)["events"] == []
-    assert driver.intake.closes_since(0)[0] == []
+    assert driver.intake.flights_since(0)[0] == []

@@ -13,6 +13,8 @@
 /* Written by the plane's thread only. */
 struct vlv_intake_stats {
   VLV_ATOMIC(uint64_t) in_flight;
+  VLV_ATOMIC(uint64_t) drained_ns; /* time with nothing in flight, up to the last arrival that ended such */
+  VLV_ATOMIC(uint64_t) idle_since_ns;  /* 0: something is in flight */
   VLV_ATOMIC(uint64_t) passed_through; /* requests that are not inference */
   VLV_ATOMIC(uint64_t) tokens;
   VLV_ATOMIC(uint64_t) closes_per_request_max;
@@ -77,7 +79,7 @@ struct vlv_event {
   uint64_t readable_ns;
   /* of a request */
   uint64_t arrival_ns, gate_ns, first_token_ns, last_token_ns, finished_ns, max_gap_ns, tokens, closes_seen;
-  uint32_t closed_gate, status, outcome;
+  uint32_t closed_gate, status, outcome, upgrade;
   uint32_t request_id_len, path_len, made_len;
   char request_id[VLV_REQUEST_ID_MAX], path[VLV_PATH_MAX];
   char made[VLV_MADE_MAX]; /* what vlv_log_add() was given */

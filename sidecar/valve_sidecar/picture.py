@@ -1,0 +1,158 @@
+"""What the live page and `valve top` show: a sidecar's state and its latest events, boiled down to one frame.
+
+Pure; the fields of a frame are documented in docs/observability.md.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from statistics import median, quantiles
+from typing import Any
+
+Record = dict[str, Any]
+
+REQUESTS = 2_000  # of the past that the comparison looks at
+STOPS = 1_000
+RECENT_NS = 30_000_000_000  # what "now" means for latencies
+SHARES_NS = 60_000_000_000  # and for shares of time
+FRAME_ANSWERS = 500  # requests told one by one in a frame, at most
+FRAME_MOMENTS = 500  # and other events
+TOLD_STATE = (
+    "version",
+    "mode",
+    "policy",
+    "engine",
+    "upstream",
+    "gate",
+    "gated",
+    "problem",
+    "in_flight",
+    "cooldown_ms",
+)
+TOLD_TENANT = (
+    "row",
+    "pid",
+    "job",
+    "rank",
+    "runner_pid",
+    "mechanism",
+    "state",
+    "devices",
+    "stops",
+    "processes",
+)
+TROUBLE = ("slow_stops", "foreign_resumes", "escalations", "errors", "unstopped_threads", "refusals")
+
+
+class Picture:
+    """`take` events as they come, then make a `frame`."""
+
+    def __init__(self) -> None:
+        self._requests: deque[Record] = deque(maxlen=REQUESTS)
+        self._stops: deque[Record] = deque(maxlen=STOPS)
+        self._shares: deque[tuple[int, Record]] = deque()
+        self._moments: list[Record] = []  # since the last frame: what is not a request
+        self._answers: list[list[Any]] = []  # and what is
+
+    def take(self, events: Iterable[Record]) -> None:
+        for event in events:
+            if event["kind"] == "request":
+                self._take_request(event)
+            else:
+                self._moments.append(event)
+                if "latency_ns" in event:
+                    self._stops.append(event)
+
+    def frame(self, state: Record) -> Record:
+        """Hands over what has come since the last one."""
+        moments, self._moments = self._moments[-FRAME_MOMENTS:], []
+        answers, self._answers = self._answers[-FRAME_ANSWERS:], []
+        counters, now_ns = state["counters"], state["t_ns"]
+        return {key: state[key] for key in TOLD_STATE} | {
+            "t_ns": now_ns,
+            "tenants": [tenant_row(tenant) for tenant in state["tenants"] if tenant["alive"]],
+            "requests": self._request_figures(now_ns),
+            "preemption": self._preemption_figures(),
+            "closes_per_request_max": counters["closes_per_request_max"],
+            "closes": counters["gate_closes"],
+            "shares": self._share_figures(now_ns, counters, max(len(state["workers"]), 1)),
+            "events": moments,
+            "answers": answers,
+        }
+
+    def _take_request(self, event: Record) -> None:
+        if event["upgrade"]:
+            return
+        row = {
+            "t_ns": event["t_ns"],
+            "ttft_ms": ttft_ms(event),
+            "tpot_ms": tpot_ms(event),
+            "preempted": event["preemption_ns"] > 0,
+        }
+        self._requests.append(row)
+        self._answers.append(list(row.values()))
+
+    def _request_figures(self, now_ns: int) -> Record:
+        recent = [row for row in self._requests if now_ns - row["t_ns"] < RECENT_NS]
+        groups = {
+            "now": recent,
+            "stopping": [row for row in self._requests if row["preempted"]],
+            "others": [row for row in self._requests if not row["preempted"]],
+        }
+        return {
+            "recent": len(recent),
+            "stopping": len(groups["stopping"]),
+            "others": len(groups["others"]),
+            "ttft_ms": {name: middle(rows, "ttft_ms") for name, rows in groups.items()},
+            "tpot_ms": {name: middle(rows, "tpot_ms") for name, rows in groups.items()},
+        }
+
+    def _preemption_figures(self) -> Record:
+        values = [stop["latency_ns"] / 1000 for stop in self._stops]
+        if not values:
+            return {"count": 0, "last_us": None, "p50_us": None, "p99_us": None, "max_us": None}
+        p99 = quantiles(values, n=100, method="inclusive")[-1] if len(values) > 1 else values[0]
+        return {
+            "count": len(values),
+            "last_us": values[-1],
+            "p50_us": median(values),
+            "p99_us": p99,
+            "max_us": max(values),
+        }
+
+    def _share_figures(self, now_ns: int, counters: Record, workers: int) -> Record | None:
+        """Of the last minute, or of what of it was watched: None at first."""
+        seconds = {"closed": "gate_closed_s", "drained": "drained_s", "harvested": "harvested_s"}
+        self._shares.append((now_ns, {name: counters[key] for name, key in seconds.items()}))
+        while now_ns - self._shares[0][0] > SHARES_NS:
+            self._shares.popleft()
+        since_ns, then = self._shares[0]
+        if now_ns == since_ns:
+            return None
+        span_s = (now_ns - since_ns) / 1e9
+        now = self._shares[-1][1]
+        times = {"closed": workers, "drained": workers, "harvested": 1}  # how many clocks ran
+        return {name: min((now[name] - then[name]) / span_s / times[name], 1.0) for name in seconds}
+
+
+def ttft_ms(event: Record) -> float | None:
+    if not event["streamed"] or not event["first_token_ns"]:
+        return None
+    return float((event["first_token_ns"] - event["readable_ns"]) / 1e6)
+
+
+def tpot_ms(event: Record) -> float | None:
+    if not event["streamed"] or event["tokens"] < 2:
+        return None
+    return float((event["last_token_ns"] - event["first_token_ns"]) / 1e6 / (event["tokens"] - 1))
+
+
+def middle(rows: list[Record], key: str) -> float | None:
+    values = [row[key] for row in rows if row[key] is not None]
+    return median(values) if values else None
+
+
+def tenant_row(tenant: Record) -> Record:
+    trouble = {key: tenant[key] for key in TROUBLE if tenant[key]}
+    return {key: tenant[key] for key in TOLD_TENANT} | {"trouble": trouble}

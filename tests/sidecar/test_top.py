@@ -1,0 +1,70 @@
+"""The terminal's picture out of frames."""
+
+from typing import Any
+
+from valve_sidecar.picture import Picture
+from valve_sidecar.top import Screen, as_text
+
+from .test_picture import S, request, state, stop
+
+
+def tenant(**changes: Any) -> dict[str, Any]:
+    names = {"job": "nightly", "rank": 0, "row": 1, "pid": 9, "runner_pid": 0, "mechanism": "freezer_cgroup"}
+    zeros = dict.fromkeys(("slow_stops", "foreign_resumes", "escalations", "errors", "unstopped_threads"), 0)
+    numbers = {
+        "stops": 3,
+        "processes": 1,
+        "refusals": 0,
+        "devices": ["cpu"],
+        "alive": True,
+        "state": "running",
+    }
+    return names | zeros | numbers | changes
+
+
+def drawn(*events: dict[str, Any], **changes: Any) -> str:
+    picture, screen = Picture(), Screen()
+    picture.take(events)
+    frame = picture.frame(state(**changes))
+    screen.take(frame)
+    return as_text(screen.draw(frame, 100))
+
+
+def test_without_anything_yet() -> None:
+    text = drawn()
+    assert "no tenant: start one with `valve run -- CMD`" in text
+    assert "○ open" in text
+
+
+def test_figures_and_tenants() -> None:
+    events = [request(99 * S, 30, preempted=True), request(99 * S, 20), stop(99 * S, 250) | cause()]
+    text = drawn(*events, gate="closed", tenants=[tenant(state="stopped", escalations=2)], in_flight=4)
+    for shown in ("■ closed", "25.0 ms (with a stop +50.0%)", "p50 250 us", "■ stopped", "escalations 2"):
+        assert shown in text
+    assert "nightly, 250 us after request r-1" in text
+
+
+def cause() -> dict[str, Any]:
+    return {"job": "nightly", "row": 1, "pid": 9, "request_id": "r-1"}
+
+
+def test_strips_follow_the_events() -> None:
+    stops = [
+        {"kind": "close", "t_ns": 70 * S, "request_id": "r-1"},
+        stop(70 * S, 1) | cause(),
+        {"kind": "resumed", "t_ns": 85 * S} | cause(),
+        {"kind": "open", "t_ns": 85 * S},
+    ]
+    lines = drawn(*stops, tenants=[tenant()]).splitlines()
+    for name in ("gate", "nightly"):
+        (strip,) = (line.rstrip() for line in lines if line.startswith(name) and "·" in line)
+        assert strip.removeprefix(name).strip().strip("▄█") == "·" * 19
+        assert strip.endswith("█")
+
+
+def test_what_stops_nothing_is_said() -> None:
+    assert "nothing is stopped: a full table" in drawn(gated=False, problem="a full table")
+
+
+def test_markup_in_names_is_text() -> None:
+    assert "[bold]x[/bold]" in drawn(tenants=[tenant(job="[bold]x[/bold]")])
