@@ -54,7 +54,7 @@ def test_a_request_that_preempts_is_told_whole(stage: Stage, collector: Collecto
     assert chat.kind == Span.SPAN_KIND_CLIENT
     events = [event.name for event in chat.events]
     assert events[0] == "valve.gate.closed"
-    assert set(events[1:3]) == {"valve.tenants.halted", "first_token"}, "which is first depends on the machine"
+    assert set(events[1:3]) == {"valve.tenants.halted", "first_token"}, "either may be first"
     assert events[3:] == ["last_token"]
     told = attributes(chat)
     assert told["gen_ai.operation.name"] == "chat"
