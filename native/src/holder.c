@@ -10,34 +10,28 @@
 #include "segment.h"
 #include "words.h"
 
-static int take_row(struct vlv_node *node, struct vlv_holder *holder) {
+static int take_row(struct vlv_node *node, struct vlv_holder *holder, const struct vlv_device_id *devices,
+                    uint32_t device_count, uint64_t *mask) {
   int lock_fd;
   int error = row_take(node->holders_fd, &holder_rows, &holder->index, &lock_fd);
   if (error < 0) return error;
   holder->file = node->holders;
   holder->row = &node->holders->rows[holder->index];
-  ownership_begin(&holder->ownership, lock_fd);
-  return 0;
+  error = devices_add(holder->file, lock_fd, devices, device_count, mask);
+  if (error == 0) return ownership_begin(&holder->ownership, lock_fd);
+  close(lock_fd);
+  return error;
 }
 
-static int fill_row(struct vlv_holder *holder, const char *name, const struct vlv_device_id *devices,
-                    uint32_t device_count) {
+static int begin(struct vlv_node *node, struct vlv_holder *holder, const char *name,
+                 const struct vlv_device_id *devices, uint32_t device_count) {
   uint64_t mask;
-  int error = devices_add(holder->file, holder->ownership.lock_fd, devices, device_count, &mask);
+  int error = take_row(node, holder, devices, device_count, &mask);
   if (error < 0) return error;
   store64(&holder->row->owner_pid, 0);
   name_copy(holder->row->name, name);
   claim_begin(holder, mask, (uint64_t)getpid());
   return 0;
-}
-
-static int begin(struct vlv_node *node, struct vlv_holder *holder, const char *name,
-                 const struct vlv_device_id *devices, uint32_t device_count) {
-  int error = take_row(node, holder);
-  if (error < 0) return error;
-  error = fill_row(holder, name, devices, device_count);
-  if (error < 0) ownership_end(&holder->ownership);
-  return error;
 }
 
 int vlv_holder_register(struct vlv_node *node, const char *name, const struct vlv_device_id *devices,

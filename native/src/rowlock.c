@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -58,8 +59,15 @@ static int is_locked(int fd, struct flock range) {
   return range.l_type == F_UNLCK ? 0 : 1;
 }
 
+/* A host that closes descriptors which it does not know has other files under their numbers later. */
+static bool is_segment_file(int fd) {
+  struct stat file;
+  if (fstat(fd, &file) != 0 || !S_ISREG(file.st_mode)) return false;
+  return file.st_size == sizeof(struct vlv_holders_file) || file.st_size == sizeof(struct vlv_tenants_file);
+}
+
 int byte_is_locked(int fd, size_t offset) {
-  return is_locked(fd, byte_range(F_RDLCK, offset));
+  return is_segment_file(fd) ? is_locked(fd, byte_range(F_RDLCK, offset)) : -EBADF;
 }
 
 int any_byte_is_locked(int fd) {

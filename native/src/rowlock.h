@@ -19,12 +19,13 @@ static inline size_t row_offset(const struct row_table *table, uint32_t row) {
   return table->first_offset + (size_t)row * table->row_size;
 }
 
-/* Locks a row that nobody owns. *row and *lock_fd: the row, and the descriptor (an open file description of
- * its own, because locks of one description never conflict with each other) that keeps it while it is open.
+/* Locks a row that nobody owns. *row and *lock_fd: the row, and a descriptor of the open file description
+ * that has the lock (one of its own, because locks of one description never conflict with each other).
  * -ENOSPC when every row is owned. */
 int row_take(int file_fd, const struct row_table *table, uint32_t *row, int *lock_fd);
 
-/* 1 if somebody else's description holds a write lock on that byte, 0 if not, -errno. */
+/* 1 if somebody else's description holds a write lock on that byte, 0 if not, -errno; -EBADF: `fd` is not a
+ * segment's file (any more). */
 int byte_is_locked(int fd, size_t offset);
 int any_byte_is_locked(int fd);
 /* For moments only (the device table): waits up to a second, then -EBUSY. */

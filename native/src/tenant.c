@@ -18,8 +18,7 @@ static int take_row(struct vlv_node *node, struct vlv_tenant *tenant) {
   tenant->holders = node->holders;
   tenant->holders_fd = node->holders_fd;
   tenant->row = &node->tenants->rows[tenant->index];
-  ownership_begin(&tenant->ownership, lock_fd);
-  return 0;
+  return ownership_begin(&tenant->ownership, lock_fd);
 }
 
 static void set_devices(struct vlv_tenant *tenant, const struct vlv_device_id *devices,

@@ -49,11 +49,13 @@ static inline void set(const char *setting) {
 static inline void put_settings(void) {
   char runner[32];
   snprintf(runner, sizeof runner, "%d", getppid());
+#ifndef SHIM_IS_LINKED
   setenv("LD_PRELOAD",
          without_shim      ? FAKE_RM
          : with_interposer ? SHIM ":" INTERPOSER ":" FAKE_RM
                            : SHIM ":" FAKE_RM,
          1);
+#endif
   setenv("LD_LIBRARY_PATH", CUDA_FOLDER, 1);
   setenv("VALVE_RUNTIME_DIR", scratch, 1);
   setenv("VALVE_JOB_NAME", "batch", 1);

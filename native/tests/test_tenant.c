@@ -1,6 +1,7 @@
 /* A tenant's row: registering, ownership, the ring of acknowledgements as seen by a reader that trusts
  * nothing. */
 #include "node_scratch.h"
+#include "tenant.h"
 
 static struct vlv_node *node;
 
@@ -63,6 +64,44 @@ static void a_killed_tenant_costs_nothing(void) {
   vlv_node_close(node);
 }
 
+/* 1 by the child: all is closed. 2 by its parent: the gate is, too. A pid: its child. */
+static _Atomic int *told;
+
+static int open_until(int fd) {
+  int last = -1;
+  while (last < fd) last = open(scratch_path("another"), O_RDWR | O_CREAT, 0600);
+  return last;
+}
+
+/* Its descriptors are other files by now: nothing is locked in those. */
+static void be_a_daemon(void) {
+  struct vlv_tenant *tenant = register_tenant(open_side(VLV_SIDE_TENANT));
+  CHECK(close_range(3, ~0u, 0) == 0 && open_until(63) == 63);
+  atomic_store(told, 1);
+  while (atomic_load(told) == 1) nap_ms(1);
+  tenant_bury_dead_holders(tenant, vlv_now_ns());
+  CHECK(vlv_gate_is_closed(tenant, vlv_now_ns(), NULL));
+  pid_t child = fork();
+  if (child == 0) pause();
+  atomic_store(told, child);
+  raise(SIGKILL);
+}
+
+static void one_that_closes_all_descriptors_keeps_its_row_and_obeys(void) {
+  told = share(sizeof *told);
+  node = open_side(VLV_SIDE_HOLDER);
+  struct vlv_holder *holder = register_holder(node);
+  pid_t pid = spawn(be_a_daemon);
+  EVENTUALLY(atomic_load(told) == 1);
+  vlv_gate_close(holder);
+  CHECK(vlv_tenant_alive(node, 0) == 1 && tenant_row(node, 0)->owner_pid == (uint64_t)pid);
+  atomic_store(told, 2);
+  CHECK(wait_status(pid) == 128 + SIGKILL && vlv_tenant_alive(node, 0) == 0);
+  kill(atomic_load(told), SIGKILL);
+  vlv_holder_release(holder);
+  vlv_node_close(node);
+}
+
 /* As an agent would have written them: number i has generation i. */
 static void write_acks(struct vlv_tenant_row *row, uint64_t count) {
   for (uint64_t i = 0; i < count; i++) row->acks[i % VLV_ACK_RING].generation = (uint32_t)i;
@@ -111,6 +150,7 @@ int main(void) {
   RUN(a_holders_process_cannot_register_as_a_tenant);
   RUN(a_full_table_is_told);
   RUN(a_killed_tenant_costs_nothing);
+  RUN(one_that_closes_all_descriptors_keeps_its_row_and_obeys);
   RUN(acknowledgements_are_read_on_from_the_last_one);
   RUN(overwritten_acknowledgements_are_counted);
   RUN(a_scribbled_ring_head_does_no_harm);

@@ -18,7 +18,7 @@ from .test_long_stops import stream
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.slow]
 WATCHDOG_S = 20
 HELD_S = 4 * WATCHDOG_S
-TOKENS = 600
+TOKENS = 300
 
 
 async def test_it_lives_and_loses_nothing() -> None:

@@ -11,7 +11,7 @@ DEADLINE_S = 600.0  # generous: engines on a shared core start slowly
 
 def test_two_different_engines_play_the_four_arms(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "valve_sidecar", "bench", "colocate", "--json", "--out", str(tmp_path)]
-    options = ["--engine", "vllm", "--offline-engine", "llamacpp", "--minutes", "0.1", "--window-s", "5"]
+    options = ["--engine", "vllm", "--offline-engine", "llamacpp", "--minutes", "0.2", "--window-s", "10"]
     done = subprocess.run([*command, *options], capture_output=True, timeout=DEADLINE_S, check=False)
     assert done.stdout, done.stderr
     report = orjson.loads(done.stdout)

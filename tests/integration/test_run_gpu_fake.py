@@ -179,7 +179,7 @@ def test_a_job_that_is_killed_while_closed_leaves_nothing(
     processes = job.processes()
     job.kill()
     wait_gone(processes)
-    assert ranks(job) == []
+    wait_until(lambda: ranks(job) == [], "the last thread of each has ended")
 
 
 def test_a_result_is_the_undisturbed_one(start_job: StartJob, gate: GateKeeper, boards: list[Board]) -> None:

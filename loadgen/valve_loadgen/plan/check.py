@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from valve_loadgen.errors import BenchError
 from valve_loadgen.plan.calibrate import Calibration
 from valve_loadgen.plan.measured import Measured, distance, predict
 
@@ -63,12 +64,14 @@ class Check:
 
 
 def check(calibration: Calibration, measured: Measured) -> Check:
-    """Predicts `measured`'s windows from `calibration` alone."""
+    """Predicts `measured`'s windows from `calibration` alone. Raises BenchError if it tells too little."""
+    if measured.open_fraction is None:
+        raise BenchError("the report to check does not say how long the gate was open; run it again")
     cooldown_s = measured.cooldown_s or calibration.cooldown_s or calibration.engine.cooldown_s
     predicted = predict(calibration.engine, measured.requests, cooldown_s)
     windows = [
         predict(calibration.engine, measured.requests.of_deployment(number), cooldown_s).open_fraction
-        for number in range(len(measured.requests.deployments))
+        for number in range(len(measured.open_by_window))
     ]
     return Check(
         Compared(predicted.open_fraction * calibration.offline_speed, measured.harvest_fraction),

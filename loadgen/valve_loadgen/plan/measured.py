@@ -26,8 +26,8 @@ class Measured:
     """As fixed, else the median of what the sidecar chose; None if the gate never opened."""
     harvest_fraction: float
     """By offline tokens, against alone."""
-    open_fraction: float
-    """By time: no tenant was stopped."""
+    open_fraction: float | None
+    """By time: no tenant was stopped. None in reports of older versions."""
     drained_fraction: float
     """All three with Valve."""
     open_by_window: list[float]
@@ -77,9 +77,9 @@ def _measured(report: dict[str, Any], valve: dict[str, Any], rows: list[dict[str
         [row["total_ms"] for row in rows],
         None if cooldown_ms is None else cooldown_ms / 1e3,
         float(valve["harvested_fraction"]),
-        float(report["gate_open_fraction"]),
+        report.get("gate_open_fraction"),
         float(valve["drained_fraction"]),
-        [_open_share(each) for each in report["timelines"] if each["arm"] == "shared_valve"],
+        [_open_share(each) for each in report.get("timelines", ()) if each["arm"] == "shared_valve"],
     )
 
 

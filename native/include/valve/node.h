@@ -13,8 +13,9 @@
  * Liveness. A holder is live while now < lease_expiry_ns; a live holder renews every 0.5 s. Each row of
  * either file is owned by whoever holds the OFD write lock on the row's byte of the file itself (byte offset
  * = the row's offset), so a death is also noticed at once. Owner tests use F_RDLCK, which read locks of
- * others cannot forge. A forked child closes its copies of these locks and its copies of the handles go dead:
- * calls on them change nothing, and it registers anew if it wants a row.
+ * others cannot forge. A forked child does not have these locks and its copies of the handles go dead:
+ * calls on them change nothing, and it registers anew if it wants a row. Closing every descriptor of the
+ * process does not lose them.
  *
  * Calls on one handle must not overlap; different handles are independent.
  *

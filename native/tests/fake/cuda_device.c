@@ -8,7 +8,7 @@
 
 #include "cuda_channel.h"
 
-#define DRIVER_VERSION 12080
+#define DRIVER_VERSION 13000
 #define DEVICES_MAX 64
 #define STACK_MAX 16
 #define ATTRIBUTE_MULTIPROCESSORS 16

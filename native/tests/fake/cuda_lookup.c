@@ -32,11 +32,23 @@ static void *find_any(const char *symbol, uint64_t flags) {
   return per_thread ? find_newest(symbol, endings, 6) : find_newest(symbol, endings + 4, 2);
 }
 
+/* Both of its forms go by the one name: that with `status` since 12.0. */
+static void *find_itself(int version) {
+  return version < 12000 ? (void *)cuGetProcAddress : (void *)cuGetProcAddress_v2;
+}
+
 CUresult cuGetProcAddress_v2(const char *symbol, void **function, int version, uint64_t flags, int *status) {
-  (void)version;
-  *function = find_any(symbol, flags);
+  bool itself = strcmp(symbol, "cuGetProcAddress") == 0;
+  *function = itself ? find_itself(version) : find_any(symbol, flags);
   if (status != NULL) *status = *function == NULL;
   return *function != NULL ? CUDA_SUCCESS : CUDA_ERROR_NOT_FOUND;
+}
+
+/* NVIDIA's runtime wants several, which are not documented. */
+CUresult cuGetExportTable(const void **table, const CUuuid *id) {
+  (void)id;
+  *table = NULL;
+  return CUDA_ERROR_INVALID_VALUE;
 }
 
 CUresult cuGetProcAddress(const char *symbol, void **function, int version, uint64_t flags) {

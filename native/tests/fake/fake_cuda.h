@@ -152,6 +152,7 @@ enum { CU_STREAM_CAPTURE_MODE_GLOBAL, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL, CU_ST
   F(cuMemExportToShareableHandle,                                                                            \
     (void *handle, CUmemGenericAllocationHandle memory, int type, unsigned long long flags))                 \
   F(cuMemImportFromShareableHandle, (CUmemGenericAllocationHandle * memory, void *handle, int type))         \
+  F(cuGetExportTable, (const void **table, const CUuuid *id))                                                \
   F(cuGetProcAddress, (const char *symbol, void **function, int version, uint64_t flags))                    \
   F(cuGetProcAddress_v2, (const char *symbol, void **function, int version, uint64_t flags, int *status))
 
