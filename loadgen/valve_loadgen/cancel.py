@@ -27,23 +27,28 @@ def cancel_us(port: int, listener: socket.socket, case: str) -> float | None:
     """One request to `port`, given up. None: the engine did not see it within PATIENCE_S."""
     client = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S * 5)
     client.sendall(REQUEST)
-    with closing(listener.accept()[0]) as connection:
-        begin(client, connection, case)
+    with closing(accept_request(listener)) as connection:
+        if case != "before_first_byte":
+            connection.sendall(HEAD + (CHUNK if case == "streaming" else b""))
+            client.recv(65_536)
         hung_up_s = time.perf_counter()
         client.close()
         seen = sees_end(connection, streams=case == "streaming")
         return (time.perf_counter() - hung_up_s) * 1e6 if seen else None
 
 
-def begin(client: socket.socket, connection: socket.socket, case: str) -> None:
-    """Up to the moment at which the client hangs up."""
-    received = b""
+def accept_request(listener: socket.socket) -> socket.socket:
+    """The connection on which the request comes, read to its end; a proxy's own questions are hung up on."""
+    while True:
+        connection = listener.accept()[0]
+        connection.settimeout(PATIENCE_S * 5)
+        received = connection.recv(65_536)
+        if received.startswith(b"POST"):
+            break
+        connection.close()
     while not received.endswith(b"{}"):
         received += connection.recv(65_536)
-    if case == "before_first_byte":
-        return
-    connection.sendall(HEAD + (CHUNK if case == "streaming" else b""))
-    client.recv(65_536)
+    return connection
 
 
 def sees_end(connection: socket.socket, *, streams: bool) -> bool:

@@ -15,6 +15,13 @@ def test_a_direct_hang_up_is_seen(case: str) -> None:
     assert took_us > 0
 
 
+def test_a_proxys_own_questions_are_not_taken_for_the_request() -> None:
+    with cancel.engine() as listener, socket.create_connection(listener.getsockname()) as asker:
+        asker.sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
+        assert cancel.cancel_us(listener.getsockname()[1], listener, "silent_stream") is not None
+        assert asker.recv(1) == b""
+
+
 def test_a_connection_that_stays_is_not_taken_for_one_that_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cancel, "PATIENCE_S", 0.02)
     left, right = socket.socketpair()
