@@ -41,7 +41,7 @@ def _add_colocate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--window-s", type=positive(float), default=20.0, help="of an arm in a round (20)")
     parser.add_argument("--out", type=Path, default=Path("out/colocate"), help="report.json and logs")
     parser.add_argument("--trace", default="conv", help="conv, code, or a CSV file (conv)")
-    parser.add_argument("--keep", type=positive(float), default=0.08, help="fraction of arrivals kept (0.15)")
+    parser.add_argument("--keep", type=positive(float), default=0.15, help="fraction of arrivals kept (0.15)")
     parser.add_argument("--stretch", type=positive(float), default=1.0, help="factor on arrival times (1)")
     parser.add_argument("--seed", type=int, default=1, help="for thinning and prompts (1)")
     parser.add_argument(
