@@ -29,13 +29,13 @@ ONLINE_MS = 700
 def vllm_run_batch(folder: Path, core: str) -> list[str]:
     """`vllm run-batch`, one request at a time: a batch's composition changes its numerics."""
     source = folder / "in.jsonl"
-    source.write_bytes(b"\n".join(orjson.dumps(line) for line in lines()))
+    source.write_bytes(b"\n".join(orjson.dumps(line) for line in batch()))
     module = engines.vllm_python(1, core, "-m", "vllm.entrypoints.openai.run_batch")
     files = ["-i", str(source), "-o", str(folder / "out")]
     return [*module, *files, *engines.vllm_options(), "--max-num-seqs", "1"]
 
 
-def lines() -> list[dict[str, Any]]:
+def batch() -> list[dict[str, Any]]:
     return [
         {"custom_id": str(number), "method": "POST", "url": "/v1/chat/completions", "body": chat(text)}
         for number, text in enumerate(PROMPTS)
@@ -56,7 +56,8 @@ def sglang_engine(folder: Path, _core: str) -> list[str]:
 
 def batch_texts(out: Path) -> list[str]:
     """By request; raises KeyError for one that failed."""
-    told = {int(line["custom_id"]): line["response"]["body"] for line in map(orjson.loads, out.open("rb"))}
+    lines = map(orjson.loads, out.read_bytes().splitlines())
+    told = {int(line["custom_id"]): line["response"]["body"] for line in lines}
     return [told[number]["choices"][0]["message"]["content"] for number in range(len(PROMPTS))]
 
 
