@@ -64,9 +64,11 @@ class SpanBuilder:
         )
 
     def _request_events(self, record: Record) -> list[Event]:
-        moments = [("valve.gate.closed", record["gate_ns"] if record["closed_gate"] else 0)]
-        if record["preemption_ns"]:
-            moments.append(("valve.tenants.halted", record["readable_ns"] + record["preemption_ns"]))
+        halted_ns = record["readable_ns"] + record["preemption_ns"] if record["preemption_ns"] else 0
+        closed_ns = record["gate_ns"] if record["closed_gate"] else 0
+        if halted_ns:  # the close is stamped after its store, so tenants on other cores can be quicker than the stamp
+            closed_ns = min(closed_ns, halted_ns)
+        moments = [("valve.gate.closed", closed_ns), ("valve.tenants.halted", halted_ns)]
         moments += [("first_token", record["first_token_ns"]), ("last_token", record["last_token_ns"])]
         happened = sorted((t_ns, name) for name, t_ns in moments if t_ns)
         return [Event(name, timestamp=t_ns + self.clock_offset_ns) for t_ns, name in happened]

@@ -105,6 +105,12 @@ def test_events_are_in_order() -> None:
     ]
 
 
+def test_a_tenant_that_halts_before_the_close_is_stamped_halts_after_it() -> None:
+    span = span_of(flight(closed_gate=True, gate_ns=101 * MS, preemption_ns=MS // 2))
+    assert [event.name for event in span.events][:2] == ["valve.gate.closed", "valve.tenants.halted"]
+    assert [event.timestamp for event in span.events][:2] == [100 * MS + MS // 2] * 2
+
+
 def test_times_of_day() -> None:
     (span,) = builder(offset_ns=7).build(record_of(flight()))
     assert (span.start_time, span.events[0].timestamp) == (100 * MS + 7, 120 * MS + 7)
