@@ -62,3 +62,10 @@ class Adapter(Protocol):
         Raises httpx.HTTPError if the engine cannot be reached.
         """
         ...
+
+    async def capacity(self, client: httpx.AsyncClient) -> int:
+        """How many requests it runs together, so that a next one waits; 0 if it does not tell.
+
+        Raises httpx.HTTPError if the engine cannot be reached.
+        """
+        ...

@@ -36,3 +36,6 @@ class OpenAIAdapter:
     async def load(self, client: httpx.AsyncClient) -> Load | None:  # noqa: ARG002
         """Always None: no route for it is common to these engines."""
         return None
+
+    async def capacity(self, client: httpx.AsyncClient) -> int:  # noqa: ARG002 - it does not tell
+        return 0

@@ -114,6 +114,9 @@ class SglangAdapter:
         response = await client.get("/metrics")
         return from_metrics(response.content) if response.status_code == 200 else None
 
+    async def capacity(self, client: httpx.AsyncClient) -> int:  # noqa: ARG002 - it does not tell
+        return 0
+
 
 def from_loads(body: bytes) -> Load | None:
     """From /v1/loads (entrypoints/v1_loads.py:96), over all ranks; None if it tells nothing."""

@@ -57,3 +57,6 @@ class TensorRTLLMAdapter:
         the gauges of /prometheus/metrics move only when a request completes, and after an abort not at all.
         """
         return None
+
+    async def capacity(self, client: httpx.AsyncClient) -> int:  # noqa: ARG002 - it does not tell
+        return 0

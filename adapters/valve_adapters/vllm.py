@@ -83,6 +83,9 @@ class VllmAdapter:
         response = await client.get("/metrics")
         return from_metrics(response.content) if response.status_code == 200 else None
 
+    async def capacity(self, client: httpx.AsyncClient) -> int:  # noqa: ARG002 - it does not tell
+        return 0
+
 
 def from_metrics(text: bytes) -> Load | None:
     """From Prometheus text (v1/metrics/loggers.py:528); None if the gauges are not there, as with

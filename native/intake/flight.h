@@ -2,6 +2,7 @@
 #ifndef VALVE_FLIGHT_H
 #define VALVE_FLIGHT_H
 
+#include "budget.h"
 #include "controller.h"
 #include "tokens.h"
 
@@ -13,6 +14,10 @@ struct flight {
   uint64_t progress_ns, first_token_ns, last_token_ns, finished_ns;
   uint64_t max_gap_ns, max_decode_gap_ns;
   uint64_t token_count;
+  struct account account;
+  uint64_t held_back_ns; /* since when its client takes nothing; 0: it does */
+  uint64_t others;       /* in flight when it arrived */
+  uint64_t slices_before, slices_seen;
   uint32_t generation;
   uint16_t status;
   uint8_t outcome;

@@ -57,6 +57,7 @@ static void copy_flight(struct vlv_event *event, const struct flight *flight) {
   event->max_gap_ns = flight->max_gap_ns;
   event->tokens = flight->token_count;
   event->closes_seen = flight->closes_seen;
+  event->slices_seen = flight->slices_seen;
   event->closed_gate = flight->closed_gate;
   event->status = flight->status;
   event->outcome = flight->outcome;
@@ -79,6 +80,7 @@ static void copy_entry(struct vlv_event *event, const struct entry *entry) {
   event->t_ns = entry->t_ns;
   event->kind = entry->kind;
   event->generation = entry->generation;
+  event->readable_ns = 0;
   event->request_id_len = event->path_len = event->made_len = 0;
   if (entry->kind == VLV_EVENT_REQUEST)
     copy_flight(event, entry->more);

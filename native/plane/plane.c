@@ -6,11 +6,15 @@
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "hurry.h"
 
 #define EVENTS_AT_ONCE 256
+#define NS_PER_S 1000000000ull
+#define NS_PER_MS 1000000ull
 
 void pieces_reset(struct pieces *pieces) {
   pieces->count = 0;
@@ -161,6 +165,30 @@ static void close_everything(struct vlv_plane *plane) {
   free_dead(plane);
 }
 
+/* To the nanosecond, since slices end on time; by its number, since older C libraries lack the function. */
+static int wait_exactly(struct vlv_plane *plane, struct epoll_event *events, uint64_t left_ns) {
+  struct timespec left = {(time_t)(left_ns / NS_PER_S), (long)(left_ns % NS_PER_S)};
+  struct timespec *until = left_ns == UINT64_MAX ? NULL : &left;
+#ifdef SYS_epoll_pwait2
+  return (int)syscall(SYS_epoll_pwait2, plane->epoll_fd, events, EVENTS_AT_ONCE, until, NULL, 0);
+#else
+  (void)events, (void)until;
+  errno = ENOSYS;
+  return -1;
+#endif
+}
+
+/* Kernels before 5.11, and sandboxes that do not know the call: to the millisecond, rounded up. */
+static int wait_for(struct vlv_plane *plane, struct epoll_event *events) {
+  uint64_t left_ns = time_left_ns(plane);
+  int count = plane->coarse ? -1 : wait_exactly(plane, events, left_ns);
+  bool refused = count < 0 && (errno == ENOSYS || errno == EPERM);
+  plane->coarse = plane->coarse || refused;
+  if (!plane->coarse) return count;
+  int left_ms = left_ns == UINT64_MAX ? -1 : (int)((left_ns + NS_PER_MS - 1) / NS_PER_MS);
+  return epoll_wait(plane->epoll_fd, events, EVENTS_AT_ONCE, left_ms);
+}
+
 static void *plane_main(void *argument) {
   struct vlv_plane *plane = argument;
   struct epoll_event events[EVENTS_AT_ONCE];
@@ -168,7 +196,7 @@ static void *plane_main(void *argument) {
   plane->now_ns = vlv_now_ns();
   while (!plane->stopping) {
     keep_time(plane);
-    int count = epoll_wait(plane->epoll_fd, events, EVENTS_AT_ONCE, time_left(plane));
+    int count = wait_for(plane, events);
     plane->now_ns = vlv_now_ns();
     if (count > 0) handle(plane, events, count);
     free_dead(plane);

@@ -105,6 +105,13 @@ static long read_head(struct engine *engine, struct head *head, const char *data
 
 /* ---- the body ---- */
 
+void response_hold_back(struct engine *engine, bool held) {
+  struct vlv_plane *plane = engine->plane;
+  bool told = engine->client->flight != NULL && plane->calls.hold_back != NULL;
+  if (told && engine->end.paused != held) plane->calls.hold_back(plane->intake, engine->client->flight, held);
+  endpoint_pause(&engine->end, held);
+}
+
 static void tell_content(struct engine *engine, const struct pieces *content) {
   struct client *client = engine->client;
   struct vlv_plane *plane = engine->plane;
@@ -167,7 +174,7 @@ static void send_body(struct engine *engine, const char *data, size_t len) {
     len -= (size_t)took;
   } while (len > 0 && !engine->download.ended);
   if (engine->download.ended) return complete(engine, len > 0);
-  if (engine->client->end.out.len > 0) endpoint_pause(&engine->end, true);
+  if (engine->client->end.out.len > 0) response_hold_back(engine, true);
 }
 
 /* ---- what comes ---- */

@@ -75,7 +75,13 @@ def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--listen", help="where clients connect: HOST:PORT or unix:/PATH (127.0.0.1:8780)")
     parser.add_argument("--admin", help="health, metrics and state: HOST:PORT or unix:/PATH (127.0.0.1:8781)")
     parser.add_argument("--mode", choices=[str(m) for m in Mode], help="enforce, only observe, or bypass")
-    parser.add_argument("--policy", choices=POLICIES, help="when the gate is closed")
+    parser.add_argument(
+        "--policy", choices=POLICIES, help="when the gate is closed (drain): docs/policies.md"
+    )
+    parser.add_argument("--slo-tpot-ms", help="policy budget: what a token may take, for 99 %% of requests")
+    parser.add_argument("--tpot-budget", help="instead: above the engine's own pace, such as 20%%")
+    parser.add_argument("--slo-ttft-ms", help="policy budget: fewer requests at once where TTFT is above")
+    parser.add_argument("--slices-per-s", help="policy budget: at most so many (as the SLO wants)")
     parser.add_argument("--engine", choices=ENGINES, help="what the online engine is (auto)")
     parser.add_argument(
         "--device", action="append", help="what it computes on: cpu, a GPU's index or UUID; repeatable"
@@ -171,6 +177,10 @@ def _serve(args: argparse.Namespace) -> int:
         "admin",
         "mode",
         "policy",
+        "slo_tpot_ms",
+        "tpot_budget",
+        "slo_ttft_ms",
+        "slices_per_s",
         "engine",
         "device",
         "workers",

@@ -11,13 +11,16 @@ from valve_adapters.adapter import Adapter, Load
 from valve_runtime.node import Node
 
 from .address import Address
+from .budget import Goal
 from .config import Mode, ServeConfig
 from .controller import State
 from .cooldown import Cooldown
 from .events import EventLog
 from .gate import Gate, HolderSeat
 from .intake import SidecarIntake
+from .policy import goal_of
 from .proxy import AiohttpPlane
+from .slices import NO_BUDGET
 from .telemetry import Counters
 from .tenants import TenantWatch
 from .trace import Tracer
@@ -36,6 +39,10 @@ class Surroundings:
     @property
     def fixed_cooldown_ns(self) -> int | None:
         return None if self.config.cooldown_ms is None else int(self.config.cooldown_ms * 1e6)
+
+    @property
+    def goal(self) -> Goal | None:
+        return goal_of(self.config)
 
     @property
     def listen(self) -> Address:
@@ -71,12 +78,16 @@ class Front(Protocol):
         """Whether the gate works, or is not wanted."""
         ...
 
+    def press(self, *, waiting: bool, capacity: int) -> None:
+        """The engine's word for the budget: whether requests wait, how many it runs together (0: unknown)."""
+        ...
+
     def collect(self, node: Node, now_ns: int) -> None:
         """Reads the tenants' acknowledgements."""
         ...
 
     def state(self) -> dict[str, Any]:
-        """gate, in_flight, cooldown_ms and counters, as admin's /state has them."""
+        """gate, in_flight, cooldown_ms, counters and budget, as admin's /state has them."""
         ...
 
     def since(self, start: int, limit: int) -> dict[str, Any]:
@@ -104,6 +115,7 @@ class AiohttpFront:
             given.ask_engine,
             lambda: self._intake.adapter.guard_s,
             lambda: self._intake.adapter.ask_again_s,
+            given.goal,
         )
         self._intake = SidecarIntake(
             adapter,
@@ -145,15 +157,23 @@ class AiohttpFront:
     def ready(self) -> bool:
         return self._gate.ready
 
+    def press(self, *, waiting: bool, capacity: int) -> None:
+        if self._gate.slices:
+            self._gate.slices.budget.load(waiting, capacity)
+            self._gate.slices.look()
+
     def collect(self, node: Node, now_ns: int) -> None:
         self._watch.collect(node, now_ns)
+        if self._gate.slices:
+            self._gate.slices.budget.costs(*self._watch.costs_ns)
 
     def state(self) -> dict[str, Any]:
-        controller = self._gate.controller
+        controller, slices = self._gate.controller, self._gate.slices
         return {
-            "gate": "closed" if controller.state is State.ASKING else controller.state.value,
+            "gate": self._gate_word(),
             "in_flight": self._counters.in_flight,
             "cooldown_ms": self._cooldown.duration_ns / 1e6,
+            "budget": slices.state() if slices else None,
             "counters": self._counters.as_dict()
             | {
                 "gate_closes": self._gate.closes,
@@ -162,8 +182,15 @@ class AiohttpFront:
                 "holds_released": controller.released,
                 "acknowledgements_missed": self._watch.missed,
                 "harvested_s": self._watch.harvested_ns(time.monotonic_ns()) / 1e9,
-            },
+            }
+            | (slices.counters() if slices else NO_BUDGET),
         }
+
+    def _gate_word(self) -> str:
+        if self._gate.slices and self._gate.slices.open:
+            return "slice"
+        state = self._gate.controller.state
+        return "closed" if state is State.ASKING else state.value
 
     def since(self, start: int, limit: int) -> dict[str, Any]:
         return self._events.since(start, limit)

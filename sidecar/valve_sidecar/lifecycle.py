@@ -7,6 +7,7 @@ import signal
 import sys
 
 from .config import ServeConfig
+from .policy import goal_of, promise
 
 
 def stop_event() -> asyncio.Event:
@@ -24,3 +25,4 @@ def print_ready(config: ServeConfig, listen: str, admin: str) -> None:
         file=sys.stderr,
         flush=True,
     )
+    print(f"valve: {promise(goal_of(config))}", file=sys.stderr, flush=True)

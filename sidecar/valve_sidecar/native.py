@@ -52,6 +52,7 @@ ARRIVE = CFUNCTYPE(c_void_p, c_void_p, POINTER(Request))
 PROGRESS = CFUNCTYPE(None, c_void_p, c_void_p, c_void_p, c_size_t)
 FINISH = CFUNCTYPE(None, c_void_p, c_void_p, c_int, c_int)
 COUNT_ERROR = CFUNCTYPE(None, c_void_p, c_int)
+HOLD_BACK = CFUNCTYPE(None, c_void_p, c_void_p, c_bool)
 TICK = CFUNCTYPE(c_uint64, c_void_p, c_uint64)
 
 
@@ -61,6 +62,7 @@ class Calls(Structure):
         ("progress", PROGRESS),
         ("finish", FINISH),
         ("count_error", COUNT_ERROR),
+        ("hold_back", HOLD_BACK),
         ("tick", TICK),
     )
 
@@ -130,6 +132,20 @@ class IntakeStats(Structure):
         ("question", c_uint64),
         ("arrivals", c_uint64 * (ARRIVAL_BUCKETS + 1)),
         ("arrivals_sum_ns", c_uint64),
+        ("slices", c_uint64),
+        ("slices_cut", c_uint64),
+        ("slice_until_ns", c_uint64),
+        ("slice_began_ns", c_uint64),
+        ("slice_ns", c_uint64),
+        ("slo_ns", c_uint64),
+        ("period_ns", c_uint64),
+        ("reserve_ns", c_uint64),
+        ("base_ns", c_uint64),
+        ("balance_ns", c_uint64),
+        ("earned_ns", c_uint64),
+        ("spent_ns", c_uint64),
+        ("sliced", c_uint64),
+        ("sliced_missed", c_uint64),
     )
 
 
@@ -139,6 +155,10 @@ class IntakeOptions(Structure):
         ("measures_arrivals", c_bool),
         ("fixed_cooldown_ns", c_uint64),
         ("notice_fd", c_int),
+        ("slo_tpot_ns", c_uint64),
+        ("tpot_over", c_double),
+        ("slo_ttft_ns", c_uint64),
+        ("period_min_ns", c_uint64),
         ("is_inference", IS_INFERENCE),
     )
 
@@ -158,6 +178,7 @@ class Event(Structure):
         ("max_gap_ns", c_uint64),
         ("tokens", c_uint64),
         ("closes_seen", c_uint64),
+        ("slices_seen", c_uint64),
         ("closed_gate", c_uint32),
         ("status", c_uint32),
         ("outcome", c_uint32),
@@ -210,6 +231,8 @@ class Library:
         self.set_holder = _bind(quick.vlv_intake_set_holder, None, c_void_p, c_uint64, c_uint64)
         self.answer = _bind(quick.vlv_intake_answer, None, c_void_p, c_uint64, c_uint64)
         self.set_engine = _bind(quick.vlv_intake_set_engine, None, c_void_p, c_uint64, c_uint64)
+        self.set_costs = _bind(quick.vlv_intake_set_costs, None, c_void_p, c_uint64, c_uint64)
+        self.set_load = _bind(quick.vlv_intake_set_load, None, c_void_p, c_uint64, c_uint64)
         self.forget_routes = _bind(quick.vlv_intake_forget_routes, None, c_void_p, c_uint64, c_uint64)
         self.log_add = _bind(quick.vlv_log_add, None, c_void_p, c_uint64, c_char_p, c_size_t)
         self.log_read = _bind(

@@ -18,6 +18,7 @@ from .flight import Flight
 from .front import Surroundings
 from .native_intake import NativeIntake, engine_times_ns, flight_of
 from .native_plane import NativePlane
+from .slices import budget_state
 from .telemetry import Counters
 from .tenants import TenantWatch
 
@@ -38,6 +39,7 @@ class NativeFront:
             adapter,
             self._mode,
             given.fixed_cooldown_ns,
+            given.goal,
             measures_arrivals=given.config.measure_arrivals,
             worker=given.number,
         )
@@ -150,11 +152,16 @@ class NativeFront:
 
     # ---- what it tells ----
 
+    def press(self, *, waiting: bool, capacity: int) -> None:
+        self._post(self._library.set_load, waiting, capacity)
+
     def collect(self, node: Node, now_ns: int) -> None:
         events, self._read = self._intake.flights_since(self._read)
         for event in events:
             self._take(event.kind, flight_of(event, self._intake.adapter.name))
         self._watch.collect(node, now_ns)
+        if self._given.goal:
+            self._post(self._library.set_costs, *self._watch.costs_ns)
 
     def _take(self, kind: int, flight: Flight) -> None:
         if kind == native.EventKind.REQUEST:
@@ -168,10 +175,11 @@ class NativeFront:
         stats = self._intake.stats
         state = native.STATES[stats.state]
         return {
-            "gate": "closed" if state == "asking" else state,
+            "gate": "slice" if stats.slice_until_ns else "closed" if state == "asking" else state,
             "in_flight": stats.in_flight,
             "cooldown_ms": stats.cooldown_ns / 1e6,
-            "counters": self._counters(stats) | self._gate_counters(stats),
+            "budget": self._budget_state(stats) if self._given.goal else None,
+            "counters": self._counters(stats) | self._gate_counters(stats) | self._budget_counters(stats),
         }
 
     def _counters(self, stats: native.IntakeStats) -> dict[str, Any]:
@@ -199,6 +207,28 @@ class NativeFront:
             "acknowledgements_missed": self._watch.missed,
             "harvested_s": self._watch.harvested_ns(time.monotonic_ns()) / 1e9,
         }
+
+    def _budget_counters(self, stats: native.IntakeStats) -> dict[str, float]:
+        running_ns = time.monotonic_ns() - stats.slice_began_ns if stats.slice_until_ns else 0
+        return {
+            "slices": stats.slices,
+            "slices_cut": stats.slices_cut,
+            "slice_s": (stats.slice_ns + running_ns) / 1e9,
+            "sliced": stats.sliced,
+            "sliced_missed": stats.sliced_missed,
+            "budget_earned_s": stats.earned_ns / 1e9,
+            "budget_spent_s": stats.spent_ns / 1e9,
+        }
+
+    def _budget_state(self, stats: native.IntakeStats) -> dict[str, Any]:
+        return budget_state(
+            stats.slice_until_ns,
+            stats.slo_ns,
+            stats.period_ns,
+            stats.reserve_ns,
+            stats.base_ns,
+            stats.balance_ns,
+        )
 
     def since(self, start: int, limit: int) -> dict[str, Any]:
         return self._intake.since(start, limit)

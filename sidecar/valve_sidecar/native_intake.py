@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import dataclasses
 import os
 import weakref
 from typing import cast
@@ -13,6 +14,7 @@ from valve_adapters.adapter import Adapter
 
 from . import native
 from .answer import Answer
+from .budget import Goal
 from .config import Mode
 from .events import Record, request_record
 from .flight import Flight, Outcome
@@ -33,6 +35,7 @@ class NativeIntake:
         adapter: Adapter,
         mode: Mode,
         fixed_cooldown_ns: int | None,
+        goal: Goal | None = None,
         *,
         measures_arrivals: bool,
         worker: int,
@@ -46,6 +49,7 @@ class NativeIntake:
             measures_arrivals,
             NO_FIXED_COOLDOWN if fixed_cooldown_ns is None else fixed_cooldown_ns,
             self.notice_fd,
+            *dataclasses.astuple(goal or Goal()),
             self._asked,
         )
         self.handle: int = self._library.intake_create(ctypes.byref(options))
@@ -134,6 +138,10 @@ def format_event(event: native.Event) -> Record:
         record["generation"] = event.generation
     if event.kind == EventKind.CLOSE:
         record["request_id"] = event.request_id
+        if not event.request_id:
+            record["due_ns"] = event.readable_ns
+    if event.kind == EventKind.OPEN and event.readable_ns:
+        record["slice_until_ns"] = event.readable_ns
     return record
 
 
@@ -144,7 +152,7 @@ def flight_of(event: native.Event, engine: str) -> Flight:
     flight = Flight(event.request_id, event.path, None, event.readable_ns, engine=engine)
     for name in ("generation", "arrival_ns", "gate_ns", "closes_seen", "first_token_ns", "last_token_ns"):
         setattr(flight, name, getattr(event, name))
-    for name in ("finished_ns", "tokens", "max_gap_ns", "status"):
+    for name in ("finished_ns", "tokens", "max_gap_ns", "status", "slices_seen"):
         setattr(flight, name, getattr(event, name))
     flight.upgrade, flight.closed_gate = bool(event.upgrade), bool(event.closed_gate)
     flight.outcome = Outcome(native.OUTCOMES[event.outcome])

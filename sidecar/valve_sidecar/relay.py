@@ -225,7 +225,7 @@ class Exchange:
         self.status = head.code
         self._note(data)
         while not last:
-            await sink.drain()
+            await self._drain(sink)
             data, last = await self._next(body, framing)
             sink.put(data, last=last)
             self._note(data)
@@ -284,6 +284,14 @@ class Exchange:
     @property
     def _engine(self) -> str:
         return f"the engine at {self._upstream.address}"
+
+    async def _drain(self, sink: Sink) -> None:
+        """The engine is not read meanwhile."""
+        if self._flight is None or not sink.full:
+            return await sink.drain()
+        self._intake.hold_back(self._flight, held=True)
+        await sink.drain()
+        self._intake.hold_back(self._flight, held=False)
 
     def _note(self, data: bytes) -> None:
         if data and self._flight is not None:

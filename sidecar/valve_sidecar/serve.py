@@ -19,6 +19,7 @@ from .config import Mode, ServeConfig
 from .errors import ConfigError
 from .lifecycle import print_ready
 from .member import run_worker
+from .policy import goal_of
 from .span_feed import exporting
 from .supervisor import Supervisor
 from .worker import Worker
@@ -29,6 +30,7 @@ log = logging.getLogger(__name__)
 def serve(config: ServeConfig) -> int:
     """Runs until SIGTERM or SIGINT; returns the exit code. Raises SidecarError, ValveRuntimeError."""
     _check_addresses(config)
+    goal_of(config)
     runtime_dir = choose_runtime_dir(config.runtime_dir or None)
     devices = resolve(config.device)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

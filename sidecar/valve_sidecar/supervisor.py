@@ -27,6 +27,7 @@ from .errors import SidecarError
 from .events import EventLog
 from .lifecycle import print_ready, stop_event
 from .member import Order
+from .slices import merge_budgets
 from .sources import Sources
 from .span_feed import exporting
 from .telemetry import merge_counters
@@ -171,10 +172,11 @@ class Supervisor:
         counters = [member.counters for member in self._members if member.counters]
         return states[0] | {
             "pid": os.getpid(),
-            "gate": next(gate for gate in ("closed", "cooling", "open") if gate in gates),
+            "gate": next(gate for gate in ("closed", "cooling", "slice", "open") if gate in gates),
             "gated": all(state["gated"] for state in states),
             "in_flight": sum(state["in_flight"] for state in states),
             "cooldown_ms": max(state["cooldown_ms"] for state in states),
+            "budget": merge_budgets(state["budget"] for state in states),
             "counters": merge_counters(counters + self._retired),
             "workers": [
                 {key: state[key] for key in ("pid", "gate", "gated", "in_flight", "counters")}

@@ -26,11 +26,13 @@ from .errors import ListenError
 from .front import AiohttpFront, Front, Surroundings
 from .gate import HolderSeat
 from .native_front import NativeFront
+from .policy import BUDGET
 from .sources import Sources
 
 log = logging.getLogger(__name__)
 
 ENGINE_TIMEOUT_S = 2.0  # for our own questions to the engine, never for requests
+PRESS_S = 1.0  # policy budget: how often the engine is asked for its load
 COLLECT_S = 0.25  # how often tenants' acknowledgements are read
 DETECT_AGAIN_S = 5.0  # --engine auto while the engine is not up yet
 
@@ -52,6 +54,7 @@ class Worker:
         self._listening = False
         self._observer: Node | None = None
         self._drained = False
+        self._capacity = 0  # requests that the engine runs together; 0: unknown
 
     async def start(self, *, reuse_port: bool = False) -> None:
         """Raises ListenError, and ConfigError for an address that makes no sense."""
@@ -59,6 +62,8 @@ class Worker:
         await self._front.start(reuse_port=reuse_port)
         self._listening = True
         self._tasks.append(asyncio.create_task(self._collect_for_ever(), name="valve-collect"))
+        if self.config.policy == BUDGET and self.config.mode is not Mode.BYPASS:
+            self._tasks.append(asyncio.create_task(self._press_for_ever(), name="valve-press"))
 
     async def drain(self) -> None:
         """Stops accepting, lets exchanges end, keeps tenants gated until then, gives everything back."""
@@ -102,7 +107,7 @@ class Worker:
             return
 
     def _use(self, adapter: Adapter) -> None:
-        self._adapter = adapter
+        self._adapter, self._capacity = adapter, 0
         self._front.use(adapter)
 
     async def _ask_engine(self) -> Load | None:
@@ -117,6 +122,25 @@ class Worker:
         except Exception:
             log.warning("cannot make out the engine's load", exc_info=True)
             return None
+
+    async def _ask_capacity(self) -> int:
+        try:
+            return await self._adapter.capacity(self._client)
+        except httpx.HTTPError:
+            return 0
+
+    async def _press_for_ever(self) -> None:
+        """Policy budget: the engine's load while it has any."""
+        warned = ""
+        while True:
+            await asyncio.sleep(PRESS_S)
+            told = self._front.state()
+            if told["budget"]["problem"] and not warned:
+                log.warning("%s", told["budget"]["problem"])
+            warned = told["budget"]["problem"]
+            if told["in_flight"] and (load := await self._ask_engine()):
+                self._capacity = self._capacity or await self._ask_capacity()
+                self._front.press(waiting=load.waiting > 0, capacity=self._capacity)
 
     async def problems(self) -> list[str]:
         """Why this worker is not ready; empty if it is."""

@@ -73,7 +73,7 @@ async def test_both_tell_the_same_state(data_plane: str, mode: Mode, tmp_path: P
     assert counters["errors"] == {"upstream_unreachable": 2}
     assert counters["passed_through"] == 1
     assert counters["gate_closes"] == (0 if mode is Mode.BYPASS else 1)
-    assert list(state) == ["gate", "in_flight", "cooldown_ms", "counters"]
+    assert list(state) == ["gate", "in_flight", "cooldown_ms", "budget", "counters"]
     kinds = [event["kind"] for event in front.since(0, 10)["events"]]
     assert kinds[:2] == (["request"] if mode is Mode.BYPASS else ["close", "request"])
     await run_down(front)

@@ -46,6 +46,8 @@ struct vlv_intake_calls {
   void (*progress)(void *intake, void *flight, const char *data, size_t len);
   void (*finish)(void *intake, void *flight, enum vlv_outcome outcome, int status);
   void (*count_error)(void *intake, enum vlv_error_kind kind);
+  /* The client takes nothing, so that the engine is not read; or it takes again. May be NULL. */
+  void (*hold_back)(void *intake, void *flight, bool held);
   /* Does what is due at `now_ns`; returns when to be called again, at the latest. May be NULL. */
   uint64_t (*tick)(void *intake, uint64_t now_ns);
 };
