@@ -66,6 +66,18 @@ def _add_colocate(parser: argparse.ArgumentParser) -> None:
         default=(),
         help="arms of what else one would do, such as nice,sched_idle,cgroup (none)",
     )
+    parser.add_argument(
+        "--budget",
+        type=positive(float),
+        metavar="TIMES",
+        help="also the budget policy, its TPOT SLO so many times online alone's (none)",
+    )
+    parser.add_argument(
+        "--output-divisor",
+        type=positive(float),
+        default=10.0,
+        help="the trace's output lengths over this, within 60 to 240 over this (10)",
+    )
     parser.set_defaults(bench_run=_colocate)
 
 
@@ -137,15 +149,17 @@ async def _demo(args: argparse.Namespace) -> int:
 
 
 async def _colocate(args: argparse.Namespace) -> int:
-    from valve_loadgen.arrivals import Load
+    from valve_loadgen.arrivals import Load, lengths
     from valve_loadgen.colocate import Scenario
     from valve_loadgen.demo import play
 
     pattern = load_options.pattern_of(args)
     keep = args.keep if pattern is None else 1.0
-    load = Load(args.trace, keep, args.stretch, seed=args.seed, pattern=pattern)
+    load = Load(args.trace, keep, args.stretch, lengths(args.output_divisor), args.seed, pattern)
     kinds = (args.engine, args.offline_engine or args.engine)
-    scenario = Scenario.of_minutes(args.minutes, load, args.cooldown_ms, args.window_s, kinds, args.baselines)
+    scenario = Scenario.of_minutes(
+        args.minutes, load, args.cooldown_ms, args.window_s, kinds, args.baselines, args.budget
+    )
     return _print_json(args, await play(scenario, args.out, args.json))
 
 

@@ -117,6 +117,7 @@ class AiohttpFront:
             lambda: self._intake.adapter.ask_again_s,
             given.goal,
         )
+        self._gate.on_slice_end = self._watch.closed
         self._intake = SidecarIntake(
             adapter,
             self._gate,

@@ -114,6 +114,7 @@ class Gate:
         self.slices = (
             None if goal is None else Slices(goal, self._sliceable, self._begin_slice, self._end_slice)
         )
+        self.on_slice_end: Callable[[Flight], None] = lambda _: None  # a flight in a request's place
         self.closes = 0
         self.lapses = 0
         self.closed_ns = 0  # time spent closed, up to the last opening
@@ -235,6 +236,8 @@ class Gate:
         if self._enforce:
             self._generation = self._seat.close_gate()
         self._events.slice_ended(self._closed_at_ns, self._generation, due_ns)
+        if self._generation:
+            self.on_slice_end(Flight("", "", None, due_ns, generation=self._generation))
 
     def _account_closed_time(self, now_ns: int) -> None:
         if self._closed_at_ns:

@@ -22,6 +22,7 @@ def state(counters: dict[str, Any], tenants: list[dict[str, Any]]) -> dict[str, 
         "gated": True,
         "in_flight": 2,
         "cooldown_ms": 50.0,
+        "budget": dict.fromkeys(("slo_ms", "period_ms", "reserve_ms", "baseline_ms", "balance_ms"), 50.0),
         "counters": counters | gate,
         "tenants": tenants,
     }

@@ -12,6 +12,7 @@ from valve_loadgen.plan.harvest import Harvest, Latency, Scope
 from valve_loadgen.plan.inputs import Traffic
 from valve_loadgen.plan.kernel import Outcome
 from valve_loadgen.plan.observed import Observed
+from valve_loadgen.plan.policies import Comparison, Terms, compare, slo_ms_of
 from valve_loadgen.plan.requests import Requests
 from valve_loadgen.plan.routing import BALANCED, DEDICATED, OBSERVED, ROUTINGS
 
@@ -31,6 +32,8 @@ class Options:
     offline_speed: float = 1.0
     """The offline engine's speed while the gate is open, over its speed alone."""
     seed: int = 1
+    slo_tpot_ms: float | None = None
+    """What the budget policy may spend; None: SLO_STEPS steps of the engine."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,8 @@ class Plan:
     """Mean load by replica, 1 = always full; None without token counts."""
     packed_fraction: float | None = None
     notes: list[str] = field(default_factory=list)
+    policies: Comparison | None = None
+    """Drain against budget; None where no engine was simulated."""
 
     @property
     def headline(self) -> Harvest:
@@ -97,7 +102,17 @@ def plan(traffic: Traffic, options: Options) -> Plan:
         load,
         known.packed_fraction if known else None,
         traffic.notes,
+        _policies(traffic, options),
     )
+
+
+def _policies(traffic: Traffic, options: Options) -> Comparison | None:
+    """Over the traffic as it came, whatever the load asked for."""
+    if traffic.requests is None or traffic.engine or not len(traffic.requests):
+        return None
+    engine = options.engine
+    terms = Terms(options.cooldown_s, options.pack_limit, options.slo_tpot_ms or slo_ms_of(engine))
+    return compare(traffic.requests, engine, options.replicas, terms, options.seed)
 
 
 def _scaled(requests: Requests, engine: Engine, options: Options) -> Requests:
