@@ -21,6 +21,7 @@ from typing import Any
 import httpx
 import orjson
 
+PACE_S = 0.005  # between two tokens
 DEADLINE_S = 20.0  # generous: machines are slow and shared
 
 # Counts for ever into a shared mapping: moves exactly while the tenant computes.
@@ -53,7 +54,7 @@ class ScriptedEngine:
     def __init__(self, port: int = 0) -> None:
         self.release = threading.Event()
         self.arrived = threading.Semaphore(0)
-        self.behave = "stream"  # or "die": cut the connection after the first token
+        self.behave = "stream"  # "die": cut the connection after the first token; "pace": go on with tokens
         self.traceparents: list[str | None] = []
         engine = self
 
@@ -76,6 +77,8 @@ class ScriptedEngine:
                     self.connection.shutdown(socket.SHUT_RDWR)
                     self.close_connection = True
                     return
+                while engine.behave == "pace" and not engine.release.wait(PACE_S):
+                    self.event(b'{"choices":[{"delta":{"content":"and"}}]}')
                 engine.release.wait(DEADLINE_S)
                 self.event(b'{"choices":[{"delta":{"content":"two"},"finish_reason":"stop"}]}')
                 self.event(b'{"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":2}}')
