@@ -26,7 +26,15 @@ needs_prometheus = pytest.mark.skipif(
 )
 VARIABLES = {"$instance": ".*", "$__rate_interval": "15s"}
 # What a healthy sidecar without a GPU has nothing to say about.
-MAY_BE_EMPTY = ("valve_shim_", "valve_proxy_errors_total")
+MAY_BE_EMPTY = (
+    "valve_shim_",
+    "valve_proxy_errors_total",
+    "valve_slice_period_seconds",
+    "valve_budget_balance_seconds",
+    "valve_budget_reserve_seconds",
+    "valve_baseline_seconds",
+    "valve_slo_seconds",
+)
 
 
 def queries() -> list[tuple[str, str]]:
