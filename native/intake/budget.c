@@ -5,6 +5,8 @@
 #define MET_DOWN 0.9965229074746375
 #define RESERVE_SLOS 2
 #define RESERVE_SLOS_MAX 32
+#define STALL_UP 1.09
+#define STALL_DOWN 0.9905
 #define BASE_STEP 1.01
 #define BASE_SAMPLES 64
 #define PERIOD_SLOS 2
@@ -29,7 +31,9 @@ static uint64_t period_of(uint64_t slo_ns, uint64_t least_ns) {
 }
 
 static void bound_reserve(struct budget *budget) {
-  double low_ns = (double)budget->slo_ns, high_ns = (double)(RESERVE_SLOS_MAX * budget->slo_ns);
+  double slo_ns = (double)budget->slo_ns, high_ns = (double)(RESERVE_SLOS_MAX * budget->slo_ns);
+  double low_ns = budget->stall_ns > slo_ns ? budget->stall_ns : slo_ns;
+  if (low_ns > high_ns) low_ns = high_ns;
   budget->reserve_ns = bound(budget->reserve_ns, low_ns, high_ns);
 }
 
@@ -126,8 +130,16 @@ void budget_finished(struct budget *budget, const struct account *account, uint6
   bound_reserve(budget);
 }
 
+static void note_stall(struct budget *budget, double stall_ns) {
+  double step = stall_ns > budget->stall_ns ? STALL_UP : STALL_DOWN;
+  budget->stall_ns = budget->stall_ns > 0 ? budget->stall_ns * step : stall_ns;
+  bound_reserve(budget);
+}
+
 void budget_first_token(struct budget *budget, uint64_t ttft_ns, uint64_t others) {
-  if (budget->goal.ttft_ns == 0 || others == 0) return;
+  if (others == 0) return;
+  note_stall(budget, (double)ttft_ns);
+  if (budget->goal.ttft_ns == 0) return;
   double found = (double)others + 1.0, window = budget->window;
   if (ttft_ns > budget->goal.ttft_ns)
     budget->window = bound((found < window ? found : window) / 2, 1.0, WINDOW_MAX);

@@ -27,7 +27,7 @@ struct budget {
   uint64_t slices, cut;   /* opened; of those, ended before their time */
   uint64_t ended, missed; /* requests that a slice was taken from */
   uint64_t slo_ns, period_ns;
-  double reserve_ns, base_ns, window;
+  double reserve_ns, base_ns, stall_ns, window;
   uint64_t slice_end_ns; /* 0: closed */
   uint64_t base_samples, last_end_ns, stop_ns, resume_ns, capacity;
   bool pressed;

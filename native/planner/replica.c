@@ -80,6 +80,7 @@ static void give_first_token(struct simulation *simulation, struct replica *repl
   uint32_t request = replica->head, output = simulation->trace->output[request];
   replica->head = simulation->next[request];
   simulation->outcome->first_s[request] = replica->now_s;
+  if (replica->sliced != NULL) sliced_first_token(simulation, replica, request);
   if (output <= 1)
     finish(simulation, replica, request);
   else

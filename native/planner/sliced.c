@@ -109,6 +109,11 @@ void sliced_arrival(struct replica *replica, double at_s) {
   sliced->left_ns = 0;
 }
 
+void sliced_first_token(const struct simulation *simulation, struct replica *replica, uint32_t request) {
+  uint64_t ttft_ns = replica->sliced->clock_ns - ns_of(simulation->trace->at_s[request]);
+  budget_first_token(&replica->sliced->budget, ttft_ns, replica->running);
+}
+
 void sliced_finished(const struct simulation *simulation, struct replica *replica, uint32_t request) {
   struct sliced *sliced = replica->sliced;
   uint64_t first_ns = ns_of(simulation->outcome->first_s[request]);

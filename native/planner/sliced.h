@@ -23,4 +23,5 @@ void sliced_init(struct sliced *sliced, const struct vlv_budget *goal);
 void sliced_advance(struct simulation *simulation, struct replica *replica, double until_s);
 /* A request arrives at the replica now. */
 void sliced_arrival(struct replica *replica, double at_s);
+void sliced_first_token(const struct simulation *simulation, struct replica *replica, uint32_t request);
 void sliced_finished(const struct simulation *simulation, struct replica *replica, uint32_t request);

@@ -14,7 +14,8 @@ It rides on the drain policy (controller.py), which says whether anything is in 
 5. The reserve is a quantile tracker on misses (the integral action of conformal control: Gibbs and Candes
    2021, Angelopoulos et al. 2023): a miss doubles it, requests within their SLO let it shrink, so that in
    the long run MISSES of the requests miss whatever their distribution. Its bounds, and that only requests
-   from which a slice was taken teach it, keep it from winding up.
+   from which a slice was taken teach it, keep it from winding up. The lower one is what a prompt was seen to
+   take from the streams beside it, nine times in ten: one may come at any time.
 6. The window is TCP's congestion window (AIMD) on the TTFT SLO: requests that decode slower are more at once,
    and a next one may have to wait for them.
 """
@@ -30,6 +31,7 @@ MISS_UP = 2.0
 MET_DOWN = 0.9965229074746375  # MISS_UP ** (-MISSES / (1 - MISSES)): they balance at that share of misses
 RESERVE_SLOS = 2  # of the SLO, at first and in bounds
 RESERVE_SLOS_MAX = 32
+STALL_UP, STALL_DOWN = 1.09, 0.9905  # the 90th percentile: nine steps up weigh one down
 BASE_STEP = 1.01  # the baseline is the median decode gap: as many steps up as down
 BASE_SAMPLES = 64  # before it is believed
 PERIOD_SLOS = 2  # a period is at least so many times the SLO
@@ -84,6 +86,7 @@ class Budget:
         self.slo_ns = self.period_ns = 0
         self.reserve_ns = 0.0
         self.base_ns = 0.0
+        self.stall_ns = 0.0
         self.window = WINDOW_MAX
         self.slice_end_ns = 0  # 0: closed
         self._base_samples = 0
@@ -149,8 +152,15 @@ class Budget:
 
     def first_token(self, ttft_ns: int, others: int) -> None:
         """Of a request that found so many others in flight."""
-        if not self.goal.ttft_ns or not others:
+        if not others:
             return
+        step = STALL_UP if ttft_ns > self.stall_ns else STALL_DOWN
+        self.stall_ns = self.stall_ns * step if self.stall_ns else float(ttft_ns)
+        self._bound_reserve()
+        if self.goal.ttft_ns:
+            self._move_window(ttft_ns, others)
+
+    def _move_window(self, ttft_ns: int, others: int) -> None:
         if ttft_ns > self.goal.ttft_ns:
             self.window = max(min(self.window, others + 1.0) / 2, 1.0)
         elif others + 1 >= self.window:
@@ -199,5 +209,5 @@ class Budget:
         self._bound_reserve()
 
     def _bound_reserve(self) -> None:
-        low_ns, high_ns = float(self.slo_ns), float(RESERVE_SLOS_MAX * self.slo_ns)
+        low_ns, high_ns = max(float(self.slo_ns), self.stall_ns), float(RESERVE_SLOS_MAX * self.slo_ns)
         self.reserve_ns = min(max(self.reserve_ns, low_ns), high_ns)

@@ -22,8 +22,8 @@ SHORT = {
 POLICIES = (
     "Drain opens the gate only while nothing is in flight; budget opens it besides in slices while requests "
     "decode, as long as each keeps the TPOT SLO. In a slice the online engine is taken to stand still, and "
-    "offline work to run at full speed. The table says drain / budget for every routing, by load, to which up "
-    "to 4,000 requests of this traffic are scaled, on at most 8 replicas or one for each deployment."
+    "offline work to run at full speed. The table says drain / budget for every routing, by load, to which "
+    "up to 4,000 requests of this traffic are scaled, on at most 8 replicas or one for each deployment."
 )
 PAPER = (
     "The paper's own figures do not share one formula: 2170 GPUs saved of 8054 are 26.9 %, while a "
