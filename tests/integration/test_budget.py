@@ -98,3 +98,35 @@ def test_an_slo_that_makes_no_sense_is_refused_at_the_start(
     answer = valve(tmp_path, "serve", "--upstream", "http://127.0.0.1:1", *options)
     assert answer.returncode == 2
     assert says in answer.stderr
+
+
+def test_slices_of_two_sidecars_overlap_so_that_the_tenant_runs(stage: Stage) -> None:
+    stage.engine.behave = "pace"
+    slow = ("--policy", "budget", "--slo-tpot-ms", "200")  # with periods twice as long
+    sidecars, tenant = [stage.sidecar(*BUDGET), stage.sidecar(*slow)], stage.tenant()
+    tenant.wait_running()
+    requests = [Request(sidecar.listen, f"r-{i}") for i, sidecar in enumerate(sidecars)]
+    for request in requests:
+        request.wait_first_token()
+    begun_ns = max(sidecar.state()["t_ns"] for sidecar in sidecars)
+    wait_until(
+        lambda: sum(event["t_ns"] > begun_ns for event in sidecars[1].events("resumed")) > 1,
+        "the tenant has run twice while both had a request in flight",
+    )
+    stage.engine.release.set()
+    for request in requests:
+        request.wait_done()
+    for event in sidecars[1].events("resumed"):
+        if event["t_ns"] > begun_ns:
+            assert all(open_within(sidecar, event["woken_ns"], event["t_ns"]) for sidecar in sidecars)
+
+
+def open_within(sidecar: Sidecar, start_ns: int, end_ns: int) -> bool:
+    """Whether this sidecar said open at any time between: the agent looked at one of them."""
+    told = sorted(sidecar.events("open") + sidecar.events("close"), key=lambda event: int(event["t_ns"]))
+    before = [event["kind"] for event in told if event["t_ns"] <= start_ns]
+    return (
+        not before
+        or before[-1] == "open"
+        or any(event["kind"] == "open" for event in told if start_ns < event["t_ns"] <= end_ns)
+    )
