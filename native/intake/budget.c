@@ -7,8 +7,9 @@
 #define RESERVE_SLOS_MAX 32
 #define STALL_UP 1.09
 #define STALL_DOWN 0.9905
-#define BASE_STEP 1.01
-#define BASE_SAMPLES 64
+#define CALM_TOKENS 4
+#define BASE_STEP 1.02
+#define BASE_SAMPLES 16
 #define PERIOD_SLOS 2
 #define PERIOD_MAX_NS (1ull << 32)
 #define GRID 16
@@ -109,8 +110,7 @@ struct verdict budget_decide(struct budget *budget, const struct standing *stand
 
 /* ---- what it learns ---- */
 
-void budget_decoded(struct budget *budget, uint64_t gap_ns, uint64_t tokens) {
-  double sample_ns = (double)gap_ns / (double)tokens;
+static void sample(struct budget *budget, double sample_ns) {
   if (budget->base_samples++ == 0)
     budget->base_ns = sample_ns;
   else if (sample_ns > budget->base_ns)
@@ -119,6 +119,16 @@ void budget_decoded(struct budget *budget, uint64_t gap_ns, uint64_t tokens) {
     budget->base_ns /= BASE_STEP;
   if (budget->goal.over > 0 && budget->base_samples >= BASE_SAMPLES)
     set_slo(budget, (uint64_t)(budget->base_ns * (1.0 + budget->goal.over)));
+}
+
+void budget_decoded(struct budget *budget, struct account *account, uint64_t now_ns, uint64_t tokens,
+                    bool calm) {
+  account->calm_tokens = calm && account->calm_ns > 0 ? account->calm_tokens + tokens : 0;
+  if (account->calm_tokens >= CALM_TOKENS)
+    sample(budget, (double)(now_ns - account->calm_ns) / (double)account->calm_tokens);
+  if (account->calm_tokens > 0 && account->calm_tokens < CALM_TOKENS) return;
+  account->calm_ns = now_ns;
+  account->calm_tokens = 0;
 }
 
 void budget_finished(struct budget *budget, const struct account *account, uint64_t tokens) {

@@ -18,8 +18,10 @@ struct account {
   uint64_t since_ns; /* first token, later by what its client held the stream back; 0: none yet */
   uint64_t last_ns;  /* latest token */
   uint64_t tokens;
-  bool held_back; /* its client takes nothing: its time does not count */
-  bool sliced;    /* a slice was open in its life */
+  bool held_back;   /* its client takes nothing: its time does not count */
+  bool sliced;      /* a slice was open in its life */
+  uint64_t calm_ns; /* since when no slice or prompt was between its tokens, and how many came since */
+  uint64_t calm_tokens;
 };
 
 struct budget {
@@ -53,7 +55,8 @@ struct verdict budget_decide(struct budget *budget, const struct standing *stand
 void budget_close(struct budget *budget, uint64_t now_ns);
 uint64_t budget_paid_until_ns(const struct budget *budget, const struct account *account);
 
-void budget_decoded(struct budget *budget, uint64_t gap_ns, uint64_t tokens);
+void budget_decoded(struct budget *budget, struct account *account, uint64_t now_ns, uint64_t tokens,
+                    bool calm);
 void budget_finished(struct budget *budget, const struct account *account, uint64_t tokens);
 void budget_first_token(struct budget *budget, uint64_t ttft_ns, uint64_t others);
 void budget_costs(struct budget *budget, uint64_t stop_ns, uint64_t resume_ns);

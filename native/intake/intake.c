@@ -81,11 +81,12 @@ static void note_first_token(struct vlv_intake *intake, struct flight *flight, u
 }
 
 /* Neither a prompt nor a slice was in the gap, and its client took all of it. */
-static void note_baseline(struct vlv_intake *intake, const struct flight *flight, uint64_t decode_ns) {
+static void note_baseline(struct vlv_intake *intake, struct flight *flight, uint64_t decode_ns,
+                          uint64_t now_ns) {
   uint64_t tokens = tokens_total(flight->tokens) - flight->account.tokens;
   bool sliced = intake->budget.slice_end_ns > 0 || intake->slice_ended_ns > flight->last_token_ns;
-  bool whole = !sliced && flight->held_back_ns == 0;
-  if (whole && decode_ns > 0 && tokens > 0) budget_decoded(&intake->budget, decode_ns, tokens);
+  bool calm = !sliced && flight->held_back_ns == 0 && decode_ns > 0;
+  budget_decoded(&intake->budget, &flight->account, now_ns, tokens, calm);
 }
 
 static void note_gap(struct vlv_intake *intake, struct flight *flight, uint64_t now_ns) {
@@ -93,7 +94,7 @@ static void note_gap(struct vlv_intake *intake, struct flight *flight, uint64_t 
   uint64_t decode_ns = decode_gap_ns(&intake->cooldown, flight->last_token_ns, now_ns);
   if (gap_ns > flight->max_gap_ns) flight->max_gap_ns = gap_ns;
   if (decode_ns > flight->max_decode_gap_ns) flight->max_decode_gap_ns = decode_ns;
-  if (intake->budgeted) note_baseline(intake, flight, decode_ns);
+  if (intake->budgeted) note_baseline(intake, flight, decode_ns, now_ns);
 }
 
 static void note_tokens(struct vlv_intake *intake, struct flight *flight, uint64_t now_ns) {

@@ -32,8 +32,9 @@ MET_DOWN = 0.9965229074746375  # MISS_UP ** (-MISSES / (1 - MISSES)): they balan
 RESERVE_SLOS = 2  # of the SLO, at first and in bounds
 RESERVE_SLOS_MAX = 32
 STALL_UP, STALL_DOWN = 1.09, 0.9905  # the 90th percentile: nine steps up weigh one down
-BASE_STEP = 1.01  # the baseline is the median decode gap: as many steps up as down
-BASE_SAMPLES = 64  # before it is believed
+CALM_TOKENS = 4  # a sample of the baseline: tokens in a row without a slice or a prompt between them
+BASE_STEP = 1.02  # the baseline is the median of samples: as many steps up as down
+BASE_SAMPLES = 16  # before it is believed
 PERIOD_SLOS = 2  # a period is at least so many times the SLO
 PERIOD_MAX_NS = 1 << 32
 GRID = 16  # looks a period whether a slice can be paid for
@@ -60,6 +61,8 @@ class Account:
     tokens: int = 0
     held_back: bool = False  # its client takes nothing: its time does not count
     sliced: bool = False  # a slice was open in its life
+    calm_ns: int = 0  # since when no slice or prompt was between its tokens, and how many came since
+    calm_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +128,17 @@ class Budget:
 
     # ---- what it learns ----
 
-    def decoded(self, gap_ns: int, tokens: int) -> None:
-        """A gap that neither a slice nor a prompt lengthened, and how many tokens ended it."""
-        sample_ns = gap_ns / tokens
+    def decoded(self, account: Account, now_ns: int, tokens: int, *, calm: bool) -> None:
+        """A stream's next `tokens`; `calm`: neither a slice nor a prompt came between. A single gap says
+        little: what a slice held up comes at once after it.
+        """
+        account.calm_tokens = account.calm_tokens + tokens if calm and account.calm_ns else 0
+        if account.calm_tokens >= CALM_TOKENS:
+            self._sample((now_ns - account.calm_ns) / account.calm_tokens)
+        if not account.calm_tokens or account.calm_tokens >= CALM_TOKENS:
+            account.calm_ns, account.calm_tokens = now_ns, 0
+
+    def _sample(self, sample_ns: float) -> None:
         self._base_samples += 1
         if self._base_samples == 1:
             self.base_ns = sample_ns

@@ -74,8 +74,9 @@ class Slices:
         if first:
             account.since_ns = now_ns
             self.budget.first_token(now_ns - flight.readable_ns, flight.others)
-        elif self._undisturbed(flight) and decode_gap_ns and tokens > account.tokens:
-            self.budget.decoded(decode_gap_ns, tokens - account.tokens)
+        else:
+            calm = self._undisturbed(flight) and decode_gap_ns > 0
+            self.budget.decoded(account, now_ns, max(tokens - account.tokens, 0), calm=calm)
         account.last_ns, account.tokens = now_ns, tokens
         if first:
             self.look()

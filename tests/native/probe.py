@@ -83,6 +83,7 @@ _library.probe_budget_account.argtypes = (
     *(c_uint64, c_uint64, c_uint64, ctypes.c_bool),
 )
 _library.probe_budget_decide.argtypes = (c_void_p, c_uint64, POINTER(c_uint64))
+_library.probe_budget_decoded.argtypes = (c_void_p, c_int, c_uint64, c_uint64, ctypes.c_bool)
 _library.probe_budget_finished.argtypes = (c_void_p, c_int, c_uint64)
 _library.probe_budget_learn.argtypes = (c_void_p, c_int, c_uint64, c_uint64)
 _library.probe_budget_figures.argtypes = (c_void_p, POINTER(BudgetFigures))
@@ -167,7 +168,7 @@ class Controller:
         _library.probe_free(self._controller)
 
 
-LESSONS = ("closed", "decoded", "first_token", "costs", "load")
+LESSONS = ("closed", "first_token", "costs", "load")
 
 
 class BudgetProbe:
@@ -185,6 +186,9 @@ class BudgetProbe:
         wake_ns = c_uint64()
         is_open = _library.probe_budget_decide(self._budget, now_ns, ctypes.byref(wake_ns))
         return is_open, wake_ns.value
+
+    def decoded(self, key: int, now_ns: int, tokens: int, *, calm: bool) -> None:
+        _library.probe_budget_decoded(self._budget, key, now_ns, tokens, calm)
 
     def finished(self, key: int, tokens: int) -> None:
         _library.probe_budget_finished(self._budget, key, tokens)

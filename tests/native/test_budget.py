@@ -53,7 +53,7 @@ def _take(
     ours: BudgetProbe,
     reference: Budget,
 ) -> None:
-    if what in ("arrive", "token", "hold", "finish"):
+    if what in ("arrive", "token", "hold", "finish", "base"):
         _move(what, key, amount, now_ns, accounts, ours, reference)
     elif what == "close":
         reference.close(now_ns)
@@ -64,13 +64,9 @@ def _take(
     elif what == "load":
         reference.load(amount % 3 == 0, key)
         ours.learn("load", int(amount % 3 == 0), key)
-    elif what == "first":
+    else:
         reference.first_token(amount * 6, key)
         ours.learn("first_token", amount * 6, key)
-    else:
-        for _ in range(40):
-            reference.decoded(amount + 1, key + 1)
-            ours.learn("decoded", amount + 1, key + 1)
 
 
 def _move(
@@ -90,6 +86,10 @@ def _move(
     if what == "hold":
         account.held_back = not account.held_back
     ours.account(key, account)
+    for step in range(200 if what == "base" else 0):
+        calm, at_ns = step > 0 and (step + amount) % 7 > 0, now_ns - (200 - step) * (amount + 1)
+        reference.decoded(account, at_ns, 1 + amount % 3, calm=calm)
+        ours.decoded(key, at_ns, 1 + amount % 3, calm=calm)
     if what == "finish":
         reference.finished(account, account.tokens)
         ours.finished(key, account.tokens)

@@ -136,15 +136,28 @@ def test_the_window_halves_on_a_late_first_token_and_grows_by_one_each_round() -
     assert 8.9 < policy.window < 9.1
 
 
+def decode(policy: Budget, gap_ns: int, tokens: int, count: int) -> None:
+    stream = Account()
+    for step in range(1, count + 1):
+        policy.decoded(stream, T0 + step * gap_ns, tokens, calm=True)
+
+
 def test_a_relative_budget_waits_for_the_baseline_and_follows_it() -> None:
     policy = Budget(Goal(over=0.2))
     assert not policy.decide([rich(T0)], T0).open
-    for _ in range(64):
-        policy.decoded(40 * MS, 4)  # four tokens an event
+    decode(policy, 40 * MS, tokens=4, count=30)  # four tokens an event
     assert policy.slo_ns == pytest.approx(12 * MS, rel=0.03)
-    for _ in range(500):
-        policy.decoded(20 * MS, 1)
+    decode(policy, 20 * MS, tokens=1, count=400)
     assert policy.slo_ns == pytest.approx(24 * MS, rel=0.03)
+
+
+def test_what_comes_after_a_slice_says_nothing_about_the_baseline() -> None:
+    policy, stream, now_ns = Budget(Goal(over=0.2)), Account(), T0
+    for step in range(400):
+        held_up = step % 20 == 0  # the tokens of a slice come at its end, all at once
+        now_ns += 100 * MS if held_up else 1000 if step % 20 < 3 else 10 * MS
+        policy.decoded(stream, now_ns, 1, calm=not held_up)
+    assert policy.base_ns == pytest.approx(10 * MS, rel=0.1)
 
 
 # ---- on a simulated engine ----

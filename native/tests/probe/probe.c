@@ -192,9 +192,14 @@ VLV_API struct probed_budget *probe_budget_new(uint64_t slo_ns, double over, uin
 VLV_API void probe_budget_account(struct probed_budget *probed, int key, bool present, uint64_t since_ns,
                                   uint64_t last_ns, uint64_t tokens, bool held_back) {
   struct account *account = &probed->accounts[key];
-  bool sliced = present && probed->present[key] && account->sliced;
+  bool known = present && probed->present[key];
+  struct account before = known ? *account : (struct account){0};
   probed->present[key] = present;
-  *account = (struct account){since_ns, last_ns, tokens, held_back, sliced};
+  *account = before;
+  account->since_ns = since_ns;
+  account->last_ns = last_ns;
+  account->tokens = tokens;
+  account->held_back = held_back;
 }
 
 VLV_API bool probe_budget_decide(struct probed_budget *probed, uint64_t now_ns, uint64_t *wake_ns) {
@@ -214,12 +219,16 @@ VLV_API void probe_budget_finished(struct probed_budget *probed, int key, uint64
   probed->present[key] = false;
 }
 
-enum probed_lesson { CLOSED, DECODED, FIRST_TOKEN, COSTS, LOAD };
+VLV_API void probe_budget_decoded(struct probed_budget *probed, int key, uint64_t now_ns, uint64_t tokens,
+                                  bool calm) {
+  budget_decoded(&probed->budget, &probed->accounts[key], now_ns, tokens, calm);
+}
+
+enum probed_lesson { CLOSED, FIRST_TOKEN, COSTS, LOAD };
 
 VLV_API void probe_budget_learn(struct probed_budget *probed, int what, uint64_t first, uint64_t second) {
   struct budget *budget = &probed->budget;
   if (what == CLOSED) budget_close(budget, first);
-  if (what == DECODED) budget_decoded(budget, first, second);
   if (what == FIRST_TOKEN) budget_first_token(budget, first, second);
   if (what == COSTS) budget_costs(budget, first, second);
   if (what == LOAD) budget_load(budget, first > 0, second);
