@@ -73,9 +73,22 @@ static void drop_expectation(struct head *head) {
     if (span_is(head->fields[i].name, "expect")) head->fields[i].dropped = true;
 }
 
+/* What the engine is told instead of the client's; .len 0: the client's. */
+static struct span own_trace(struct client *client, char text[VLV_TRACEPARENT_LEN]) {
+  const struct vlv_plane *plane = client->plane;
+  bool traced = client->flight != NULL && plane->calls.traceparent != NULL &&
+                plane->calls.traceparent(plane->intake, client->flight, text);
+  return (struct span){text, traced ? VLV_TRACEPARENT_LEN : 0};
+}
+
 static void write_head(struct client *client, struct head *head) {
   struct vlv_plane *plane = client->plane;
-  struct own own = {client->upload.framing, client->websocket ? WEBSOCKET_FIELDS : ""};
+  char trace[VLV_TRACEPARENT_LEN];
+  struct own own = {
+      .framing = client->upload.framing,
+      .connection = client->websocket ? WEBSOCKET_FIELDS : "",
+      .trace = own_trace(client, trace),
+  };
   struct span host = {plane->authority, strlen(plane->authority)};
   if (client->http10) drop_expectation(head);
   size_t len = write_request(plane->output, head, origin_target(head->target), host, own);

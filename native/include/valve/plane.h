@@ -11,10 +11,12 @@
 
 #include "valve/node.h"
 
+#define VLV_TRACEPARENT_LEN 55 /* of W3C Trace Context, without a zero byte */
+
 /* A request's head as it is told; none of the texts ends with a zero byte. */
 struct vlv_request {
-  const char *method, *path, *request_id; /* the path is without its query */
-  size_t method_len, path_len, request_id_len;
+  const char *method, *path, *request_id, *traceparent; /* the path is without its query */
+  size_t method_len, path_len, request_id_len, traceparent_len;
   uint64_t readable_ns; /* the bytes that completed the head reached us */
   bool upgrade;         /* the connection is to become a WebSocket */
 };
@@ -48,6 +50,8 @@ struct vlv_intake_calls {
   void (*count_error)(void *intake, enum vlv_error_kind kind);
   /* Does what is due at `now_ns`; returns when to be called again, at the latest. May be NULL. */
   uint64_t (*tick)(void *intake, uint64_t now_ns);
+  /* Whether the engine is to be sent `out` in place of the client's traceparent. May be NULL: it never is. */
+  bool (*traceparent)(void *intake, void *flight, char out[VLV_TRACEPARENT_LEN]);
 };
 
 struct vlv_plane;
