@@ -78,14 +78,14 @@ void client_end(struct client *client) {
   bytes_free(&client->held);
   list_remove(&client->end.timer);
   endpoint_pause(&client->end, false);
-  if (client->end.broken) return client_close(client, VLV_CLIENT_GONE, false);
+  if (client->end.broken) return client_close(client, VLV_CLIENT_GONE, true); /* it must not look complete */
   if (client->end.out.len == 0) linger(client);
 }
 
 /* ---- requests ---- */
 
 void client_done(struct client *client, bool keep) {
-  if (client->end.broken) return client_close(client, VLV_CLIENT_GONE, false);
+  if (client->end.broken) return client_close(client, VLV_CLIENT_GONE, true); /* it must not look complete */
   if (!keep) return client_end(client);
   client->state = CLIENT_WAITING;
   arrival_go_on(client);

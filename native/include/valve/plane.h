@@ -75,12 +75,13 @@ VLV_API void vlv_plane_set_engine(struct vlv_plane *plane, const struct sockaddr
                                   const socklen_t *lengths, size_t count);
 /* Starts the thread. 0 or -errno. */
 VLV_API int vlv_plane_start(struct vlv_plane *plane);
-/* Runs `task` on the plane's thread, soon. Any thread. */
-VLV_API void vlv_plane_post(struct vlv_plane *plane, void (*task)(void *, uint64_t, uint64_t), void *context,
-                            uint64_t first, uint64_t second);
+/* Runs `task` on the plane's thread, soon. Any thread. 0, or -ENOBUFS while VLV_TASKS_MAX wait already. */
+#define VLV_TASKS_MAX 128
+VLV_API int vlv_plane_post(struct vlv_plane *plane, void (*task)(void *, uint64_t, uint64_t), void *context,
+                           uint64_t first, uint64_t second);
 /* Stops listening; new requests are refused. `drained_fd` (an eventfd) is written when the last exchange has
- * ended, perhaps at once. */
-VLV_API void vlv_plane_drain(struct vlv_plane *plane, int drained_fd);
+ * ended, perhaps at once; it must live until the plane has stopped. 0, or as vlv_plane_post(). */
+VLV_API int vlv_plane_drain(struct vlv_plane *plane, int drained_fd);
 /* A task for vlv_plane_post(), the plane being its context: whether the engine keeps a connection open after
  * a streamed (chunked) response. Until this is said it is not relied upon. */
 VLV_API void vlv_plane_reuse_streams(void *plane, uint64_t reuse, uint64_t unused);
