@@ -18,6 +18,7 @@ void pieces_reset(struct pieces *pieces) {
 }
 
 void bury(struct vlv_plane *plane, struct endpoint *endpoint) {
+  if (plane->listen_again_ns > 0) plane->listen_again_ns = plane->now_ns;
   list_append(&plane->dying, &endpoint->timer);
 }
 

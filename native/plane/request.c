@@ -1,4 +1,6 @@
 /* A request on its way to the engine: its head, written anew, and its body as it comes. */
+#include <errno.h>
+
 #include "plane.h"
 #include "writer.h"
 
@@ -30,7 +32,8 @@ void request_refuse(struct client *client, enum refusal refusal, int error) {
   if (begun) return client_close(client, VLV_UPSTREAM_FAILED, true);
   answer(client, refusal, error, keep);
   client->status = refusal_status(refusal);
-  exchange_finish(client, client->status < 500 ? VLV_REFUSED : VLV_UPSTREAM_FAILED);
+  bool reached = client->status >= 500 && refusal != REFUSAL_DESCRIPTORS;
+  exchange_finish(client, reached ? VLV_UPSTREAM_FAILED : VLV_REFUSED);
   client_done(client, keep);
 }
 
@@ -109,7 +112,8 @@ static size_t refuse_unreachable(struct client *client, const char *data, size_t
     took += (size_t)followed;
   }
   client->uploaded = client->upload.ended;
-  request_refuse(client, REFUSAL_UNREACHABLE, client->connect_error);
+  bool none_left = client->connect_error == EMFILE || client->connect_error == ENFILE;
+  request_refuse(client, none_left ? REFUSAL_DESCRIPTORS : REFUSAL_UNREACHABLE, client->connect_error);
   return took;
 }
 

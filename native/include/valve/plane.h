@@ -36,6 +36,7 @@ enum vlv_error_kind {
   VLV_UPSTREAM_RESET,
   VLV_UPSTREAM_MALFORMED,
   VLV_INTERNAL,
+  VLV_OUT_OF_DESCRIPTORS, /* a connection waits or was refused for want of file descriptors */
   VLV_ERROR_KINDS,
 };
 /* "bad_request" and so on: the code in the answer and the label in the metrics. */
