@@ -164,22 +164,28 @@ static void note(struct stream *stream) {
   events_seen += stream->events;
 }
 
+static struct timespec until(uint64_t at_ns) {
+  uint64_t now = now_ns(), left_ns = at_ns > now ? at_ns - now : 0;
+  return (struct timespec){(time_t)(left_ns / 1000000000ull), (long)(left_ns % 1000000000ull)};
+}
+
+/* The first streams begin spread over one gap, and what has come is read between them. */
 static void measure_streams(unsigned count, unsigned rounds) {
   struct stream *streams = calloc(count, sizeof *streams);
   struct epoll_event events[256];
-  unsigned running = count;
-  uint64_t start_ns = now_ns();
+  unsigned running = count, begun = 0;
+  uint64_t start_ns = now_ns(), spacing_ns = gap_us * 1000ull / count;
   epoll_fd = epoll_create1(0);
   printf("{\"ttft_ns\":[");
-  for (unsigned i = 0; i < count; i++) {
-    streams[i].fd = -1;
-    streams[i].rounds = rounds;
-    begin(&streams[i]);
-    if (count > 1) usleep((useconds_t)(gap_us / count)); /* spread over one gap */
-  }
   while (running > 0) {
-    int got = epoll_wait(epoll_fd, events, 256, 10000);
-    if (got == 0) fail("nothing came for 10 s");
+    uint64_t due_ns = start_ns + begun * spacing_ns;
+    if (begun < count && now_ns() >= due_ns) {
+      streams[begun] = (struct stream){.fd = -1, .rounds = rounds};
+      begin(&streams[begun++]);
+    }
+    struct timespec left = until(begun < count ? start_ns + begun * spacing_ns : now_ns() + 10000000000ull);
+    int got = epoll_pwait2(epoll_fd, events, 256, &left, NULL);
+    if (got == 0 && begun == count) fail("nothing came for 10 s");
     for (int i = 0; i < got; i++) {
       struct stream *stream = events[i].data.ptr;
       if (!read_stream(stream)) continue;
