@@ -16,7 +16,7 @@ from .address import Address
 from .config import Mode
 from .flight import Flight
 from .front import Surroundings
-from .native_intake import NativeIntake, engine_times_ns, flight_of
+from .native_intake import NativeIntake, engine_times_ns
 from .native_plane import NativePlane
 from .telemetry import Counters
 from .tenants import TenantWatch
@@ -152,12 +152,12 @@ class NativeFront:
     # ---- what it tells ----
 
     def collect(self, node: Node, now_ns: int) -> None:
-        events, self._read = self._intake.flights_since(self._read)
-        for event in events:
-            self._take(event.kind, flight_of(event, self._intake.adapter.name))
+        flights, self._read = self._intake.flights_since(self._read)
+        for kind, flight in flights:
+            self._take(kind, flight)
         self._watch.collect(node, now_ns)
 
-    def _take(self, kind: int, flight: Flight) -> None:
+    def _take(self, kind: native.EventKind, flight: Flight) -> None:
         if kind == native.EventKind.REQUEST:
             if not flight.upgrade:
                 self._seen.observe(flight)

@@ -13,7 +13,7 @@ from valve_sidecar import native
 from valve_sidecar.config import Mode
 from valve_sidecar.events import EventLog
 from valve_sidecar.flight import Flight, Outcome
-from valve_sidecar.native_intake import NativeIntake, trace_of
+from valve_sidecar.native_intake import NativeIntake
 from valve_sidecar.trace import TraceContext
 
 EVENT = b'data: {"choices":[{"index":0,"delta":{"content":"x"}}]}\n\n'
@@ -233,8 +233,8 @@ def test_a_client_s_trace_is_joined() -> None:
     (request,) = driver.events("request")
     assert (request["trace_id"], request["parent_span_id"]) == ("1" * 32, "2" * 16)
     assert ours == f"00-{'1' * 32}-{request['span_id']}-01"
-    (closing, _), _ = driver.intake.flights_since(0)
-    assert trace_of(closing) == TraceContext("1" * 32, str(request["span_id"]), "2" * 16)
+    ((_, closing), _), _ = driver.intake.flights_since(0)
+    assert closing.trace == TraceContext("1" * 32, str(request["span_id"]), "2" * 16)
     driver.intake.close()
 
 
