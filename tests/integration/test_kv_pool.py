@@ -108,6 +108,7 @@ def test_memory_follows_the_reservation(folder: Path) -> None:
     tenant = started(folder, "batch", "--gpu", "0", "--kv-pool", "32MiB")
     with Ledger.open(folder, fake_gpu.GPU) as ledger, online as chat, tenant as batch:
         wait_until(lambda: leased(ledger) == {"chat": 4, "batch": 12}, "each has its share")
+        wait_until(lambda: tables(folder) == {4, 12}, "it is there to be used")
         ledger.set_reserved(10)
         wait_until(lambda: leased(ledger) == {"chat": 10, "batch": 6}, "online has got what was reserved")
         assert party(ledger, "chat").received == 6
