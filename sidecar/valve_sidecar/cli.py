@@ -9,6 +9,7 @@ import os
 import sys
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import orjson
@@ -29,6 +30,8 @@ from .admin_client import AdminClient
 from .config import DATA_PLANES, ENGINES, LOG_LEVELS, POLICIES, Mode, ServeConfig, load_config
 from .errors import SidecarError
 from .logs import log_like_a_service, set_up_logging
+from .reclaim_limit import ReclaimLimit
+from .reservation import Reservation
 from .serve import serve
 from .status import read_status, render_status, watch_status
 from .tail import print_events
@@ -65,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     benches.set_defaults(act=bench.main)
     plans = commands.add_parser("plan", help=plan.SUMMARY)
     plan.add_arguments(plans)
-    plans.set_defaults(act=plan.main)
+    plans.set_defaults(act=partial(plan.main, policy=lambda _usage: Reservation(ReclaimLimit())))
     return parser
 
 
