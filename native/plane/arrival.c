@@ -24,6 +24,7 @@ static void *arrive(struct client *client, const struct head *head, bool websock
       .request_id = head->request_id.at,
       .request_id_len = head->request_id.len,
       .readable_ns = plane->now_ns,
+      .body_len = head->lengths > 0 ? head->length : 0,
       .upgrade = websocket,
   };
   exchange_counted(plane, 1);

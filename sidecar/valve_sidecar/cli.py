@@ -92,6 +92,12 @@ def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="a histogram of the time from a request's head to the gate signalled",
     )
     parser.add_argument("--cooldown-ms", help="fixed cool-down; default: twice the largest recent decode gap")
+    parser.add_argument(
+        "--kv-reserve",
+        metavar="PAGES",
+        help="KV pages (2 MiB) kept for online work where tenants share them: a number, or auto (auto)",
+    )
+    parser.add_argument("--reclaims-per-hour", help="how often tenants may lose KV pages, at most (30)")
     parser.add_argument("--grace-s", help="on SIGTERM, how long running exchanges may take (300)")
     parser.add_argument("--otlp-endpoint", help="send traces to this OpenTelemetry collector (OTLP/HTTP)")
     parser.add_argument("--trace-share", help="of requests without a trace of their client's, 0 to 1 (1)")
@@ -180,6 +186,8 @@ def _serve(args: argparse.Namespace) -> int:
         "data_plane",
         "measure_arrivals",
         "cooldown_ms",
+        "kv_reserve",
+        "reclaims_per_hour",
         "grace_s",
         "otlp_endpoint",
         "trace_share",

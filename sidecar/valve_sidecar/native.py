@@ -44,6 +44,7 @@ class Request(Structure):
         ("path_len", c_size_t),
         ("request_id_len", c_size_t),
         ("readable_ns", c_uint64),
+        ("body_len", c_uint64),
         ("upgrade", c_bool),
     )
 
@@ -116,6 +117,8 @@ class IntakeStats(Structure):
         ("idle_since_ns", c_uint64),
         ("passed_through", c_uint64),
         ("tokens", c_uint64),
+        ("waiting", c_uint64),
+        ("waiting_bytes", c_uint64),
         ("closes_per_request_max", c_uint64),
         ("requests", c_uint64 * len(OUTCOMES)),
         ("errors", c_uint64 * ERROR_KINDS),

@@ -13,6 +13,7 @@ The head-room follows the paper's MIAD: multiplicative increase on a reclaim, ad
 from __future__ import annotations
 
 from collections import deque
+from typing import Protocol
 
 from .reclaim_limit import ReclaimLimit
 
@@ -21,26 +22,40 @@ DECREASE_S = 600.0  # the head-room's excess is given back evenly over this time
 PEAK_S = 7200.0  # and a peak of the demand is remembered for this long
 PEAK_STEP_S = 60.0  # with this resolution
 FLOOR_PAGES = 16
+LOWER_S = 10.0  # pages are given back so often at most: each time wakes every pool
 
 
-class Reservation:
-    """Call `reserve` with what is seen now and then; it says how many pages are online's from now on."""
+class Reserve(Protocol):
+    """A policy. Its counters only grow."""
 
-    def __init__(self, limit: ReclaimLimit, start_pages: int = 0) -> None:
-        self.limit = limit
-        self.pages = start_pages
-        self.reclaims = self.reclaimed = 0  # times, and pages
-        self.refused = 0  # times the limit stood in the way
-        self._peaks: deque[tuple[float, int]] = deque()  # (step, highest demand in it), falling
-        self._headroom = float(start_pages)
-        self._decrease_pages_s = start_pages / DECREASE_S
-        self._now_s: float | None = None
+    limit: ReclaimLimit
+    reclaims: int
+    reclaimed: int  # pages
+    refused: int  # times the limit stood in the way
 
     def reserve(self, now_s: float, used: int, soon: int, tenants: int, total: int) -> int:
         """Pages that are online's from now on, used or not, of `total`. `used`: what online work uses or
         waits for; `soon`: what it will need besides; `tenants`: what tenants hold. `now_s` never runs
         backwards.
         """
+        ...
+
+
+class Reservation:
+    """The default policy: see above."""
+
+    def __init__(self, limit: ReclaimLimit, start_pages: int = 0) -> None:
+        self.limit = limit
+        self.pages = start_pages
+        self.reclaims = self.reclaimed = self.refused = 0
+        self._peaks: deque[tuple[float, int]] = deque()  # (step, highest demand in it), falling
+        self._headroom = float(start_pages)
+        self._decrease_pages_s = start_pages / DECREASE_S
+        self._now_s: float | None = None
+        self._lowered_s = 0.0
+
+    def reserve(self, now_s: float, used: int, soon: int, tenants: int, total: int) -> int:
+        """As Reserve's."""
         self._pass_time(now_s)
         wish = max(self._peak(now_s, used), used + soon, int(self._headroom), FLOOR_PAGES)
         wish = min(wish, total)
@@ -68,8 +83,8 @@ class Reservation:
         return self._peaks[0][1]
 
     def _lower(self, now_s: float, wish: int) -> None:
-        if self.limit.left(now_s):
-            self.pages = wish
+        if wish < self.pages and self.limit.left(now_s) and now_s - self._lowered_s >= LOWER_S:
+            self.pages, self._lowered_s = wish, now_s
 
     def _reclaim(self, now_s: float, wish: int, kept: int, total: int) -> None:
         """`kept`: what tenants do not hold now."""
@@ -83,3 +98,16 @@ class Reservation:
         self._headroom, self._decrease_pages_s = float(self.pages), self.pages / DECREASE_S
         self.reclaims += 1
         self.reclaimed += self.pages - kept
+
+
+class FixedReservation:
+    """So many pages, whatever happens: tenants give back once, when it is set."""
+
+    def __init__(self, pages: int) -> None:
+        self.pages = pages
+        self.limit = ReclaimLimit()
+        self.reclaims = self.reclaimed = self.refused = 0
+
+    def reserve(self, now_s: float, used: int, soon: int, tenants: int, total: int) -> int:  # noqa: ARG002
+        """As Reserve's."""
+        return min(self.pages, total)

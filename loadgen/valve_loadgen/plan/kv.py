@@ -14,7 +14,7 @@ Change = tuple[float, int, int]
 @dataclass(frozen=True)
 class Usage:
     """By time. A request announces its prompt's pages when it arrives, holds them from the start of its
-    prompt's processing, then a page more whenever its tokens fill one, and gives all back at its end.
+    prompt's processing, then more as its tokens fill them, and gives all back at its end.
     """
 
     span_s: float
@@ -29,6 +29,10 @@ class Usage:
             held += more
             most = max(most, held)
         return most
+
+
+GROWTHS = 8
+"""A request grows so many times at most: by a page, or by several where its answer is long."""
 
 
 def usages(requests: Requests, outcome: Outcome, engine: Engine, budget: int) -> dict[int, Usage]:
@@ -51,7 +55,7 @@ def usages(requests: Requests, outcome: Outcome, engine: Engine, budget: int) ->
 
 
 def _size(requests: Requests, index: int, page_tokens: int) -> int:
-    return 3 + requests.outputs[index] // page_tokens
+    return 3 + min(requests.outputs[index] // page_tokens, GROWTHS)
 
 
 def _evenly(replicas: Sequence[int], sizes: dict[int, int], budget: int) -> Sequence[int]:
@@ -60,7 +64,7 @@ def _evenly(replicas: Sequence[int], sizes: dict[int, int], budget: int) -> Sequ
         chosen = replicas[stride // 2 :: stride]
         if sum(sizes[replica] for replica in chosen) <= budget:
             return chosen
-    return replicas[:1]
+    return replicas[len(replicas) // 2 :][:1]
 
 
 def _changes(requests: Requests, outcome: Outcome, engine: Engine, index: int) -> Iterator[Change]:
@@ -71,7 +75,8 @@ def _changes(requests: Requests, outcome: Outcome, engine: Engine, index: int) -
     prefill_s = engine.step_ms / 1e3 + inputs / engine.prefill_tokens_per_s
     yield at_s, 0, prompt
     yield max(at_s, first_s - prefill_s), prompt, -prompt
-    for page in range(prompt, whole):
+    step = max(1, -(-(whole - prompt) // GROWTHS))
+    for page in range(prompt, whole, step):
         token = page * engine.page_tokens - inputs  # generated before the one that needs the page
-        yield first_s + (done_s - first_s) * token / (outputs - 1), 1, 0
+        yield first_s + (done_s - first_s) * token / (outputs - 1), min(step, whole - page), 0
     yield done_s, -whole, 0

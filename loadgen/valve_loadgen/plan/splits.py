@@ -49,8 +49,11 @@ def best_split(usage: Usage, total: int, offline_share: float, chunk: int, warm_
     """The largest split, in hindsight, that leaves tenants no less than `offline_share` of the page-hours;
     None if none does.
     """
-    low, high, found = 0, min(total, usage.peak + 1), None
-    while high - low > max(1, low // 100):
+    whole = memory.replay([usage], at_peak, total, announced=False, warm_s=warm_s)
+    if whole.offline_share >= offline_share:
+        return whole
+    low, high, found = 0, usage.peak, None
+    while high - low > max(1, low // 50):
         pages = (low + high) // 2
         policy = Split(pages, chunk)
         tried = memory.replay([usage], lambda _, policy=policy: policy, total, announced=False, warm_s=warm_s)  # type: ignore[misc]

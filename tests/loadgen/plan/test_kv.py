@@ -34,6 +34,13 @@ def test_a_request_announces_then_holds_then_grows_page_by_page() -> None:
     assert usage.soon_max == 512
 
 
+def test_long_answers_grow_in_steps() -> None:
+    requests, outcome = served([(1.0, 16, 16 * 100 + 1)])
+    grown = [more for _, more, _ in kv.usages(requests, outcome, ENGINE, 1000)[0].changes[2:-1]]
+    assert len(grown) <= kv.GROWTHS
+    assert sum(grown) == 100
+
+
 @given(ROWS)
 def test_nothing_is_held_or_announced_in_the_end_and_never_less_than_nothing(
     rows: list[tuple[float, int, int]],
