@@ -131,3 +131,11 @@ bool halt_if_running(struct halt *halt, void (*submit)(void *context), void *con
   pthread_mutex_unlock(&halt->lock);
   return runs;
 }
+
+static void submit_nothing(void *context) {
+  (void)context;
+}
+
+bool halt_is_off(struct halt *halt) {
+  return halt_if_running(halt, submit_nothing, NULL);
+}

@@ -27,6 +27,8 @@ const struct vlv_mechanism *halt_mechanism(void);
  * stopped in time; then nothing is held. */
 int halt_acquire(struct halt *halt, bool *own);
 void halt_release(struct halt *halt);
+/* Whether nothing is stopped now. */
+bool halt_is_off(struct halt *halt);
 /* Calls `submit` if nothing is stopped, with no stop between the look and the call. false: it was not called.
  */
 bool halt_if_running(struct halt *halt, void (*submit)(void *context), void *context);

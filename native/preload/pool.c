@@ -16,6 +16,7 @@
 
 #define START_PAUSE_NS 1000000
 #define START_TRIES 2000
+#define STREAM_NON_BLOCKING 1u
 
 static struct {
   pthread_mutex_t lock;
@@ -60,22 +61,34 @@ static int enter_context(struct pool *pool, int *device) {
   return pool->vmm.device_uuid(pool->device.bytes, *device) == 0 ? 0 : -ENODEV;
 }
 
-static int make_range(struct pool *pool, int device, uint32_t slots) {
-  int error = range_create(&pool->range, &pool->vmm, device, slots);
-  if (error < 0) return error;
-  if (pool->vmm.reserve(&pool->stage, POOL_STAGE_PAGES * VLV_PAGE_BYTES, 0, 0, 0) != 0) return -EIO;
-  return pool->vmm.stream_create(&pool->stream, 1) == 0 ? 0 : -EIO; /* CU_STREAM_NON_BLOCKING */
+/* Waits for the gate to open, as any work of the application's would. */
+static int clear_quarantine(struct pool *pool) {
+  const struct timespec pause = {.tv_nsec = START_PAUSE_NS};
+  int result = pool->vmm.clear(pool->stage.base, 0, VLV_PAGE_BYTES, pool->stream);
+  while (result == 0 && (result = pool->vmm.stream_query(pool->stream)) == VMM_NOT_READY) {
+    nanosleep(&pause, NULL);
+    result = 0;
+  }
+  return result == 0 ? 0 : -EIO;
+}
+
+/* The quarantine page too had another owner before: it is cleared through the stage, which shows it. */
+static int make_ranges(struct pool *pool, int device, uint32_t slots) {
+  if (pool->vmm.stream_create(&pool->stream, STREAM_NON_BLOCKING) != 0) return -EIO;
+  if (vmm_make_page(&pool->vmm, device, &pool->quarantine) != 0) return -ENOMEM;
+  int error = range_create(&pool->stage, &pool->vmm, device, POOL_STAGE_PAGES, pool->quarantine);
+  if (error == 0) error = clear_quarantine(pool);
+  return error < 0 ? error : range_create(&pool->range, &pool->vmm, device, slots, pool->quarantine);
 }
 
 static int make_lists(struct pool *pool, uint32_t slots) {
   pool->pages = malloc(slots * sizeof *pool->pages);
   pool->raw.items = calloc(slots, sizeof *pool->raw.items);
-  pool->staged.items = calloc(slots, sizeof *pool->staged.items);
-  pool->clean.items = calloc(slots, sizeof *pool->clean.items);
+  pool->staged.items = calloc(POOL_STAGE_PAGES, sizeof *pool->staged.items);
   pool->asked = calloc(slots, sizeof *pool->asked);
-  if (pool->pages == NULL || pool->raw.items == NULL || pool->staged.items == NULL) return -ENOMEM;
-  for (uint32_t slot = 0; slot < slots; slot++) pool->pages[slot] = POOL_NO_PAGE;
-  return pool->clean.items != NULL && pool->asked != NULL ? 0 : -ENOMEM;
+  bool whole = pool->pages != NULL && pool->asked != NULL && pool->raw.items != NULL;
+  for (uint32_t slot = 0; pool->pages != NULL && slot < slots; slot++) pool->pages[slot] = POOL_NO_PAGE;
+  return whole && pool->staged.items != NULL ? 0 : -ENOMEM;
 }
 
 static int join_ledger(struct pool *pool, const struct order *order, uint32_t slots) {
@@ -105,7 +118,7 @@ static int set_up(struct pool *pool, const struct order *order) {
   if (error == 0) error = enter_context(pool, &device);
   uint32_t slots = error == 0 ? vlv_pool_table_pages(pool->table) : 0;
   if (error == 0) error = make_lists(pool, slots);
-  if (error == 0) error = make_range(pool, device, slots);
+  if (error == 0) error = make_ranges(pool, device, slots);
   if (error == 0) error = join_ledger(pool, order, slots);
   return error;
 }
@@ -123,28 +136,30 @@ static void release_all(struct pool *pool, struct pool_pages *pages) {
   free(pages->items);
 }
 
-/* Staged pages are still mapped; nothing is under way there, or it does not matter any more. */
+/* What stands in the range is noted first: a range forgets what it showed. */
 static void release_memory(struct pool *pool) {
-  for (uint32_t i = 0; i < pool->staged.count; i++)
-    pool->vmm.unmap(pool->stage + i * VLV_PAGE_BYTES, VLV_PAGE_BYTES);
   for (uint32_t slot = 0; slot < pool->range.slots; slot++)
     if (pool->pages[slot] != POOL_NO_PAGE) pool->vmm.release(pool->range.memory[slot]);
   release_all(pool, &pool->raw);
   release_all(pool, &pool->staged);
-  release_all(pool, &pool->clean);
+  if (pool->range.memory != NULL) range_destroy(&pool->range);
+  if (pool->stage.memory != NULL) range_destroy(&pool->stage);
+  if (pool->quarantine != 0) pool->vmm.release(pool->quarantine);
+}
+
+static void leave_ledger(struct pool *pool) {
+  if (pool->listener >= 0)
+    handover_unlisten(pool->listener, pool->directory, &pool->device, vlv_party_row_index(pool->party));
+  vlv_party_release(pool->party);
+  vlv_ledger_close(pool->ledger);
 }
 
 /* Memory first: a page is free in the ledger when it has none. */
 static void tear_down(struct pool *pool) {
   if (pool->table != NULL && pool->pages != NULL) lose_all(pool);
-  release_memory(pool);
   if (pool->stream != NULL) pool->vmm.stream_destroy(pool->stream);
-  if (pool->stage != 0) pool->vmm.unreserve(pool->stage, POOL_STAGE_PAGES * VLV_PAGE_BYTES);
-  if (pool->range.memory != NULL) range_destroy(&pool->range);
-  if (pool->listener >= 0)
-    handover_unlisten(pool->listener, pool->directory, &pool->device, vlv_party_row_index(pool->party));
-  vlv_party_release(pool->party);
-  vlv_ledger_close(pool->ledger);
+  release_memory(pool);
+  leave_ledger(pool);
   vlv_pool_table_close(pool->table);
   if (own.table_fd >= 0) close(own.table_fd);
   own.table_fd = -1;
@@ -154,7 +169,7 @@ static void tear_down(struct pool *pool) {
 }
 
 static void end_pool(void) {
-  atomic_store(&own.pool->leaving, true);
+  atomic_store(&own.pool->ends, true);
   vlv_ledger_announce(own.pool->ledger);
   pthread_join(own.pool->thread, NULL);
   tear_down(own.pool);

@@ -28,6 +28,9 @@ struct pool_page { /* a page of the ledger with its memory, not in the range (ye
   vmm_memory memory;
 };
 
+/* Of what is in the stage. A clear that the gate has cut short stays under way until it opens. */
+enum pool_clearing { POOL_CLEAR_NONE, POOL_CLEAR_UNDER_WAY, POOL_CLEAR_DONE };
+
 struct pool_pages { /* room for as many as the pool has slots */
   uint32_t count;
   struct pool_page *items;
@@ -41,14 +44,15 @@ struct pool {
   struct range range;
   uint32_t *pages; /* of each slot: its page of the ledger, or POOL_NO_PAGE */
   _Atomic uint32_t backed;
-  vmm_address stage;        /* POOL_STAGE_PAGES of addresses, unmapped but while pages are cleared there */
+  vmm_memory quarantine;
+  struct range stage;       /* POOL_STAGE_PAGES of addresses that the engine does not know */
   struct pool_pages raw;    /* leased and with memory; its content may be another's */
-  struct pool_pages staged; /* being cleared */
-  struct pool_pages clean;
+  struct pool_pages staged; /* in the first slots of the stage, to be cleared there */
+  enum pool_clearing clearing;
   uint32_t *asked; /* slots that an online engine was asked to do without, in epoch `asked_epoch` */
   uint32_t asked_count, asked_epoch;
   uint64_t asked_ns;
-  struct pool_page *leaving_pages; /* while they go: what was in the slots that are remapped */
+  const struct pool_page *leaving; /* during a remap: what was in its slots */
   struct vlv_pool_table *table;
   struct vlv_ledger *ledger;
   struct vlv_party *party;
@@ -56,7 +60,7 @@ struct pool {
   struct vlv_device_id device;
   int listener;
   pthread_t thread;
-  _Atomic bool leaving;
+  _Atomic bool ends; /* the thread is to end */
   uint64_t retry_ns; /* after an error of the driver: no page is made, staged or placed before */
 };
 
@@ -78,12 +82,16 @@ bool pool_give(struct pool *pool);
 bool pool_take(struct pool *pool);
 /* Gives pages up that are not in the range: to another pool that has room, else to the driver. */
 void pool_pass_on(struct pool *pool, const struct pool_page *pages, uint32_t count);
-/* Gives the memory back to the driver and the page to the ledger. */
-void pool_drop(struct pool *pool, struct pool_page page);
 /* As range_remap(), with the channels of a tenant off the hardware; then `done` with what follows before they
  * run again. -EIO, -ETIMEDOUT: nothing has changed. */
-int pool_remap(struct pool *pool, const uint32_t *slots, const vmm_memory *memories, uint32_t count,
-               void (*done)(struct pool *pool, const uint32_t *slots, uint32_t count));
+struct remap {
+  struct range *range;
+  const uint32_t *slots;
+  const vmm_memory *memories;
+  uint32_t count;
+  void (*done)(struct pool *pool, const struct remap *remap);
+};
+int pool_remap(struct pool *pool, const struct remap *remap);
 /* An error of the driver: counted, and a pause. */
 void pool_failed(struct pool *pool);
 /* Its row in the ledger, for counters. */

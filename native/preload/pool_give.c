@@ -1,4 +1,5 @@
 /* What is beyond our share goes. */
+#include <errno.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -15,7 +16,7 @@ static uint32_t min32(uint32_t a, uint32_t b) {
 
 /* ---- where it goes ---- */
 
-void pool_drop(struct pool *pool, struct pool_page page) {
+static void drop(struct pool *pool, struct pool_page page) {
   pool->vmm.release(page.memory);
   vlv_page_free(pool->party, page.page);
 }
@@ -24,7 +25,7 @@ void pool_drop(struct pool *pool, struct pool_page page) {
 static void enclose(struct pool *pool, struct pool_page page, uint32_t to, struct parcel *parcel) {
   int fd;
   if (vmm_export(&pool->vmm, page.memory, &fd) != 0) {
-    pool_drop(pool, page);
+    drop(pool, page);
     return;
   }
   if (vlv_page_hand(pool->party, page.page, to) == 0) {
@@ -57,49 +58,73 @@ void pool_pass_on(struct pool *pool, const struct pool_page *pages, uint32_t cou
     int to = vlv_party_recipient(pool->party, &room);
     part = to < 0 ? count : min32(count, min32(room, HANDOVER_PAGES));
     if (to >= 0) send_parcel(pool, pages, part, (uint32_t)to);
-    for (uint32_t i = 0; to < 0 && i < part; i++) pool_drop(pool, pages[i]);
+    for (uint32_t i = 0; to < 0 && i < part; i++) drop(pool, pages[i]);
   }
   vlv_ledger_announce(pool->ledger);
 }
 
-/* Pages that have not come into the range yet cost nobody anything. */
-static uint32_t give_waiting(struct pool *pool, struct pool_pages *waiting, uint32_t wanted) {
-  uint32_t count = min32(wanted, waiting->count);
-  waiting->count -= count;
-  if (count > 0) pool_pass_on(pool, &waiting->items[waiting->count], count);
-  return count;
-}
-
 /* ---- out of the range ---- */
 
-/* Their memory is noted before the range shows the quarantine page in its place. */
-static struct pool_page *note_pages(const struct pool *pool, const uint32_t *slots, uint32_t count) {
-  struct pool_page *pages = malloc(count * sizeof *pages);
-  for (uint32_t i = 0; pages != NULL && i < count; i++)
-    pages[i] = (struct pool_page){pool->pages[slots[i]], pool->range.memory[slots[i]]};
-  return pages;
+static void pass_leaving_on(struct pool *pool, const struct remap *remap) {
+  pool_pass_on(pool, pool->leaving, remap->count);
 }
 
-/* Between the remap and the resume: memory first, since somebody waits for it. */
-static void give_up(struct pool *pool, const uint32_t *slots, uint32_t count) {
-  pool_pass_on(pool, pool->leaving_pages, count);
-  for (uint32_t i = 0; i < count; i++) {
-    pool->pages[slots[i]] = POOL_NO_PAGE;
-    vlv_pool_table_lose(pool->table, slots[i]);
+/* Memory first, since somebody waits for it. */
+static void give_up(struct pool *pool, const struct remap *remap) {
+  pass_leaving_on(pool, remap);
+  for (uint32_t i = 0; i < remap->count; i++) {
+    pool->pages[remap->slots[i]] = POOL_NO_PAGE;
+    vlv_pool_table_lose(pool->table, remap->slots[i]);
   }
-  atomic_fetch_sub(&pool->backed, count);
+  atomic_fetch_sub(&pool->backed, remap->count);
   vlv_pool_table_tell(pool->table);
 }
 
-static int quarantine(struct pool *pool, const uint32_t *slots, uint32_t count) {
-  vmm_memory *memories = malloc(count * sizeof *memories);
-  pool->leaving_pages = note_pages(pool, slots, count);
-  int error = memories != NULL && pool->leaving_pages != NULL ? 0 : -1;
-  for (uint32_t i = 0; error == 0 && i < count; i++) memories[i] = pool->range.quarantine;
-  if (error == 0) error = pool_remap(pool, slots, memories, count, give_up);
-  free(pool->leaving_pages);
+/* Shows the quarantine page in these slots; then `done` with pool->leaving, which is what was there. */
+static int quarantine(struct pool *pool, struct remap remap, struct pool_page *leaving) {
+  vmm_memory *memories = malloc(remap.count * sizeof *memories);
+  for (uint32_t i = 0; memories != NULL && i < remap.count; i++) memories[i] = pool->quarantine;
+  remap.memories = memories;
+  pool->leaving = leaving;
+  int error = memories != NULL ? pool_remap(pool, &remap) : -ENOMEM;
   free(memories);
   return error;
+}
+
+static int quarantine_slots(struct pool *pool, const uint32_t *slots, uint32_t count) {
+  struct pool_page *leaving = malloc(count * sizeof *leaving);
+  for (uint32_t i = 0; leaving != NULL && i < count; i++)
+    leaving[i] = (struct pool_page){pool->pages[slots[i]], pool->range.memory[slots[i]]};
+  struct remap remap = {.range = &pool->range, .slots = slots, .count = count, .done = give_up};
+  int error = leaving != NULL ? quarantine(pool, remap, leaving) : -ENOMEM;
+  free(leaving);
+  return error;
+}
+
+/* ---- pages that have not come into the range yet: they cost nobody anything ---- */
+
+static uint32_t give_raw(struct pool *pool, uint32_t wanted) {
+  uint32_t count = min32(wanted, pool->raw.count);
+  pool->raw.count -= count;
+  if (count > 0) pool_pass_on(pool, &pool->raw.items[pool->raw.count], count);
+  return count;
+}
+
+/* The clear may have been stopped in its midst by the gate: it goes on, on the quarantine page. */
+static uint32_t give_staged(struct pool *pool, uint32_t wanted) {
+  uint32_t slots[POOL_STAGE_PAGES], count = min32(wanted, pool->staged.count);
+  uint32_t first = pool->staged.count - count;
+  if (count == 0 || (pool->online && pool->clearing == POOL_CLEAR_UNDER_WAY)) return 0;
+  for (uint32_t i = 0; i < count; i++) slots[i] = first + i;
+  struct remap remap = {.range = &pool->stage, .slots = slots, .count = count, .done = pass_leaving_on};
+  if (quarantine(pool, remap, &pool->staged.items[first]) < 0) return 0;
+  pool->staged.count = first;
+  return count;
+}
+
+static uint32_t give_waiting(struct pool *pool, uint32_t wanted) {
+  uint32_t count = give_raw(pool, wanted);
+  return count + give_staged(pool, wanted - count);
 }
 
 static void account(struct pool *pool, uint32_t count, uint64_t began_ns) {
@@ -128,7 +153,7 @@ static bool reclaim(struct pool *pool, uint32_t wanted) {
   uint64_t began_ns = vlv_now_ns();
   uint32_t *slots = malloc(wanted * sizeof *slots);
   uint32_t count = slots != NULL ? choose(pool, wanted, false, slots) : 0;
-  bool done = count > 0 && quarantine(pool, slots, count) == 0;
+  bool done = count > 0 && quarantine_slots(pool, slots, count) == 0;
   if (done) account(pool, count, began_ns);
   free(slots);
   return done;
@@ -169,7 +194,7 @@ static void back_again(struct pool *pool, uint32_t count) {
 /* What the engine had submitted before it agreed may still write there. */
 static bool take_from_online(struct pool *pool, uint32_t count) {
   uint64_t began_ns = vlv_now_ns();
-  bool done = pool->vmm.synchronise() == 0 && quarantine(pool, pool->asked, count) == 0;
+  bool done = pool->vmm.synchronise() == 0 && quarantine_slots(pool, pool->asked, count) == 0;
   if (done) account(pool, count, began_ns);
   if (!done) back_again(pool, count);
   return done;
@@ -188,8 +213,7 @@ static bool shrink(struct pool *pool, uint32_t wanted) {
 
 bool pool_give(struct pool *pool) {
   uint32_t excess = vlv_party_excess(pool->party);
-  uint32_t waiting = excess > 0 ? give_waiting(pool, &pool->raw, excess) : 0;
-  if (excess > waiting) waiting += give_waiting(pool, &pool->clean, excess - waiting);
-  if (pool->online) return shrink(pool, excess - waiting) || waiting > 0;
-  return (excess > waiting && reclaim(pool, excess - waiting)) || waiting > 0;
+  uint32_t given = give_waiting(pool, excess);
+  if (pool->online) return shrink(pool, excess - given) || given > 0;
+  return (excess > given && reclaim(pool, excess - given)) || given > 0;
 }

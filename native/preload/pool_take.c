@@ -1,6 +1,4 @@
 /* What our share permits comes: leased, made, cleared, placed. */
-#include <errno.h>
-#include <stdlib.h>
 #include <unistd.h>
 
 #include "handover.h"
@@ -11,7 +9,7 @@
   2000 /* looks whether a clear is done before the thread sleeps; a page takes microseconds */
 
 static uint32_t coming(const struct pool *pool) {
-  return pool->raw.count + pool->staged.count + pool->clean.count;
+  return pool->raw.count + pool->staged.count;
 }
 
 static uint32_t empty_slots(const struct pool *pool) {
@@ -63,15 +61,11 @@ static void free_pages(struct pool *pool, const uint32_t *pages, uint32_t count)
   if (count > 0) vlv_ledger_announce(pool->ledger);
 }
 
-static void nothing(void *context) {
-  (void)context;
-}
-
 /* A batch at a time, and only when it can be cleared: memory that waits is of use to nobody. */
 static bool lease(struct pool *pool) {
   uint32_t pages[POOL_STAGE_PAGES], wanted = empty_slots(pool), made = 0;
   if (wanted == 0 || coming(pool) > 0 || !may_try(pool)) return false;
-  if (!halt_if_running(pool->halt, nothing, NULL)) return false;
+  if (!halt_is_off(pool->halt)) return false;
   uint32_t count = vlv_page_lease(pool->party, wanted < POOL_STAGE_PAGES ? wanted : POOL_STAGE_PAGES, pages);
   while (made < count && make(pool, pages[made])) made++;
   free_pages(pool, &pages[made], count - made);
@@ -81,24 +75,33 @@ static bool lease(struct pool *pool) {
 
 /* ---- cleared, where nobody else can see it ---- */
 
-static void unstage(struct pool *pool, struct pool_pages *into) {
-  for (uint32_t i = 0; i < pool->staged.count; i++) {
-    pool->vmm.unmap(pool->stage + i * VLV_PAGE_BYTES, VLV_PAGE_BYTES);
-    pool_add(into, pool->staged.items[i]);
-  }
-  pool->staged.count = 0;
+static int remap_stage(struct pool *pool, const vmm_memory *memories, uint32_t count) {
+  uint32_t slots[POOL_STAGE_PAGES] = {0};
+  for (uint32_t i = 0; i < count; i++) slots[i] = i;
+  int error = range_remap(&pool->stage, slots, memories, count);
+  if (error < 0) pool_failed(pool);
+  return error;
 }
 
-static bool map_staged(struct pool *pool) {
-  while (pool->raw.count > 0 && pool->staged.count < POOL_STAGE_PAGES) {
-    struct pool_page page = pool->raw.items[pool->raw.count - 1];
-    vmm_address address = pool->stage + pool->staged.count * VLV_PAGE_BYTES;
-    if (pool->vmm.map(address, VLV_PAGE_BYTES, 0, page.memory, 0) != 0) return false;
-    pool->raw.count--;
-    pool_add(&pool->staged, page);
-  }
-  size_t size = pool->staged.count * VLV_PAGE_BYTES;
-  return vmm_permit(&pool->vmm, pool->range.device, pool->stage, size) == 0;
+/* What was there is in the range by now. If this fails, it is also in the stage, until that is filled anew.
+ */
+static void empty_stage(struct pool *pool) {
+  vmm_memory memories[POOL_STAGE_PAGES] = {0};
+  for (uint32_t i = 0; i < pool->staged.count; i++) memories[i] = pool->quarantine;
+  remap_stage(pool, memories, pool->staged.count);
+  pool->staged.count = 0;
+  pool->clearing = POOL_CLEAR_NONE;
+}
+
+static bool fill_stage(struct pool *pool) {
+  vmm_memory memories[POOL_STAGE_PAGES];
+  uint32_t count = pool->raw.count < POOL_STAGE_PAGES ? pool->raw.count : POOL_STAGE_PAGES;
+  const struct pool_page *last = &pool->raw.items[pool->raw.count - count];
+  for (uint32_t i = 0; i < count; i++) memories[i] = last[i].memory;
+  if (remap_stage(pool, memories, count) < 0) return false;
+  for (uint32_t i = 0; i < count; i++) pool_add(&pool->staged, last[i]);
+  pool->raw.count -= count;
+  return true;
 }
 
 struct clearing {
@@ -109,64 +112,67 @@ struct clearing {
 static void clear(void *context) {
   struct clearing *clearing = context;
   struct pool *pool = clearing->pool;
-  clearing->result = pool->vmm.clear(pool->stage, 0, pool->staged.count * VLV_PAGE_BYTES, pool->stream);
+  clearing->result = pool->vmm.clear(pool->stage.base, 0, pool->staged.count * VLV_PAGE_BYTES, pool->stream);
 }
 
 /* With the gate closed nothing is submitted; it is tried again when it is open. */
-static bool begin_clearing(struct pool *pool) {
+static bool submit_clear(struct pool *pool) {
   struct clearing clearing = {.pool = pool};
-  bool busy = pool->staged.count + pool->clean.count > 0;
-  if (pool->raw.count == 0 || busy || !may_try(pool)) return false;
-  if (!halt_if_running(pool->halt, nothing, NULL)) return false;
-  bool mapped = map_staged(pool);
-  bool submitted = mapped && halt_if_running(pool->halt, clear, &clearing);
-  if (submitted && clearing.result == 0) return true;
-  unstage(pool, &pool->raw);
-  if (!mapped || submitted) pool_failed(pool);
-  return false;
+  if (!halt_if_running(pool->halt, clear, &clearing)) return false;
+  if (clearing.result == 0) pool->clearing = POOL_CLEAR_UNDER_WAY;
+  if (clearing.result != 0) pool_failed(pool);
+  return clearing.result == 0;
+}
+
+static bool begin_clearing(struct pool *pool) {
+  if (pool->clearing != POOL_CLEAR_NONE || !may_try(pool) || !halt_is_off(pool->halt)) return false;
+  if (pool->staged.count == 0 && (pool->raw.count == 0 || !fill_stage(pool))) return false;
+  return submit_clear(pool);
 }
 
 static int ask_whether_clear(const struct pool *pool) {
-  int result = VMM_NOT_READY;
-  for (int spins = 0; spins < CLEAR_SPINS && result == VMM_NOT_READY; spins++)
+  int result = VMM_NOT_READY, looks = halt_is_off(pool->halt) ? CLEAR_SPINS : 1;
+  for (int spins = 0; spins < looks && result == VMM_NOT_READY; spins++)
     result = pool->vmm.stream_query(pool->stream);
   return result;
 }
 
+/* Even of an empty stage: what it was begun with may have been given away meanwhile. */
 static bool end_clearing(struct pool *pool) {
-  if (pool->staged.count == 0 || !may_try(pool)) return false;
+  if (pool->clearing != POOL_CLEAR_UNDER_WAY || !may_try(pool)) return false;
   int result = ask_whether_clear(pool);
-  if (result == 0) unstage(pool, &pool->clean);
+  if (result == 0) pool->clearing = POOL_CLEAR_DONE;
   if (result != 0 && result != VMM_NOT_READY) pool_failed(pool);
   return result == 0;
 }
 
 /* ---- placed ---- */
 
-static uint32_t find_slots(const struct pool *pool, uint32_t wanted, uint32_t *slots) {
+static void find_slots(const struct pool *pool, uint32_t wanted, uint32_t *slots) {
   uint32_t count = 0;
-  for (uint32_t slot = 0; slot < pool->range.slots && count < wanted; slot++)
+  for (uint32_t slot = 0; count < wanted; slot++)
     if (pool->pages[slot] == POOL_NO_PAGE) slots[count++] = slot;
-  return count;
 }
 
-static void show(struct pool *pool, const uint32_t *slots, uint32_t count) {
-  for (uint32_t i = 0; i < count; i++) {
-    pool->pages[slots[i]] = pool->clean.items[i].page;
-    vlv_pool_table_back(pool->table, slots[i]);
+static void show(struct pool *pool, const struct remap *remap) {
+  for (uint32_t i = 0; i < remap->count; i++) {
+    pool->pages[remap->slots[i]] = pool->staged.items[i].page;
+    vlv_pool_table_back(pool->table, remap->slots[i]);
   }
-  pool->clean.count = 0;
-  atomic_fetch_add(&pool->backed, count);
+  atomic_fetch_add(&pool->backed, remap->count);
   vlv_pool_table_tell(pool->table);
 }
 
 static bool place(struct pool *pool) {
   uint32_t slots[POOL_STAGE_PAGES];
   vmm_memory memories[POOL_STAGE_PAGES];
-  if (pool->clean.count == 0 || !may_try(pool)) return false;
-  uint32_t count = find_slots(pool, pool->clean.count, slots);
-  for (uint32_t i = 0; i < count; i++) memories[i] = pool->clean.items[i].memory;
-  return pool_remap(pool, slots, memories, count, show) == 0;
+  if (pool->clearing != POOL_CLEAR_DONE || !may_try(pool)) return false;
+  find_slots(pool, pool->staged.count, slots);
+  for (uint32_t i = 0; i < pool->staged.count; i++) memories[i] = pool->staged.items[i].memory;
+  struct remap remap = {&pool->range, slots, memories, pool->staged.count, show};
+  if (pool->staged.count > 0 && pool_remap(pool, &remap) < 0) return false;
+  empty_stage(pool);
+  return true;
 }
 
 bool pool_take(struct pool *pool) {

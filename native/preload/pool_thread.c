@@ -25,30 +25,26 @@ static int stand_still(struct pool *pool, bool *own) {
   return -EIO;
 }
 
-static int remap_stopped(struct pool *pool, const uint32_t *slots, const vmm_memory *memories, uint32_t count,
-                         void (*done)(struct pool *pool, const uint32_t *slots, uint32_t count)) {
+static int remap_and_finish(struct pool *pool, const struct remap *remap) {
+  int error = range_remap(remap->range, remap->slots, remap->memories, remap->count);
+  if (error == 0) remap->done(pool, remap);
+  return error;
+}
+
+static int remap_stopped(struct pool *pool, const struct remap *remap) {
   bool own;
   uint64_t began_ns = vlv_now_ns();
   int error = stand_still(pool, &own);
   if (error < 0) return error;
-  error = range_remap(&pool->range, slots, memories, count);
-  if (error == 0) done(pool, slots, count);
+  error = remap_and_finish(pool, remap);
   halt_release(pool->halt);
   store64(&pool_row(pool)->stopped_ns, vlv_now_ns() - began_ns);
   return error;
 }
 
 /* An online engine is never stopped: of it only pages are remapped that it does not use. */
-static int remap_unused(struct pool *pool, const uint32_t *slots, const vmm_memory *memories, uint32_t count,
-                        void (*done)(struct pool *pool, const uint32_t *slots, uint32_t count)) {
-  int error = range_remap(&pool->range, slots, memories, count);
-  if (error == 0) done(pool, slots, count);
-  return error;
-}
-
-int pool_remap(struct pool *pool, const uint32_t *slots, const vmm_memory *memories, uint32_t count,
-               void (*done)(struct pool *pool, const uint32_t *slots, uint32_t count)) {
-  int error = (pool->online ? remap_unused : remap_stopped)(pool, slots, memories, count, done);
+int pool_remap(struct pool *pool, const struct remap *remap) {
+  int error = pool->online ? remap_and_finish(pool, remap) : remap_stopped(pool, remap);
   if (error < 0) pool_failed(pool);
   return error;
 }
@@ -59,8 +55,8 @@ static void look_around(struct pool *pool) {
 }
 
 static uint64_t nap_ns(const struct pool *pool) {
-  if (pool->staged.count > 0) return CLEARING_NS;
-  bool waits = pool->raw.count > 0 || pool->clean.count > 0 || pool->asked_count > 0;
+  if (pool->clearing == POOL_CLEAR_UNDER_WAY && halt_is_off(pool->halt)) return CLEARING_NS;
+  bool waits = pool->raw.count > 0 || pool->staged.count > 0 || pool->asked_count > 0;
   return waits ? WAITING_NS : IDLE_NS;
 }
 
@@ -69,7 +65,7 @@ void *pool_main(void *argument) {
   be_urgent();
   pool->vmm.set_context(pool->context);
   vmm_spare_captures(&pool->vmm);
-  while (!atomic_load(&pool->leaving)) {
+  while (!atomic_load(&pool->ends)) {
     uint32_t seen = vlv_ledger_changes(pool->ledger);
     look_around(pool);
     bool worked = pool_receive(pool);

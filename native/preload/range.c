@@ -97,13 +97,12 @@ static int fill(struct range *range) {
     range->base = 0;
     return -EIO;
   }
-  if (vmm_make_page(range->vmm, range->device, &range->quarantine) == 0) return quarantine_all(range);
-  range->quarantine = 0;
-  return -EIO;
+  return quarantine_all(range);
 }
 
-int range_create(struct range *range, const struct vmm *vmm, int device, uint32_t slots) {
-  *range = (struct range){.vmm = vmm, .device = device, .slots = slots};
+int range_create(struct range *range, const struct vmm *vmm, int device, uint32_t slots,
+                 vmm_memory quarantine) {
+  *range = (struct range){.vmm = vmm, .device = device, .slots = slots, .quarantine = quarantine};
   range->memory = calloc(slots, sizeof *range->memory);
   int error = range->memory != NULL ? fill(range) : -ENOMEM;
   if (error < 0) range_destroy(range);
@@ -112,7 +111,6 @@ int range_create(struct range *range, const struct vmm *vmm, int device, uint32_
 
 void range_destroy(struct range *range) {
   for (uint32_t slot = 0; range->memory != NULL && slot < range->slots; slot++) unmap(range, slot);
-  if (range->quarantine != 0) range->vmm->release(range->quarantine);
   if (range->base != 0) range->vmm->unreserve(range->base, range->slots * VLV_PAGE_BYTES);
   free(range->memory);
   memset(range, 0, sizeof *range);

@@ -1,7 +1,7 @@
 /* range.h - a pool's range of addresses: what memory stands where.
  *
  * Every address is mapped, always: a slot without a page of its own shows the quarantine page, one for the
- * whole range. What stray kernels read there is of no use, what they write there is lost.
+ * whole pool. What stray kernels read there is of no use, what they write there is lost.
  *
  * Between the two halves of a remap an address is unmapped, so the caller keeps the channels of the process
  * off the hardware meanwhile, or knows that nothing uses these slots.
@@ -20,9 +20,11 @@ struct range {
   vmm_memory *memory; /* what is mapped in each slot; 0: nothing, which only a driver that fails can bring */
 };
 
-/* Reserves and quarantines `slots` pages of addresses. 0, -ENOMEM, -EIO (then nothing is left behind). */
-int range_create(struct range *range, const struct vmm *vmm, int device, uint32_t slots);
-/* Unmaps everything; the memories of pages are the caller's to release. */
+/* Reserves `slots` pages of addresses and maps `quarantine` to all, which must show nobody's bytes. 0,
+ * -ENOMEM, -EIO (then nothing is left behind, and the page is released). */
+int range_create(struct range *range, const struct vmm *vmm, int device, uint32_t slots,
+                 vmm_memory quarantine);
+/* Unmaps everything; all memory is the caller's to release. */
 void range_destroy(struct range *range);
 
 vmm_address range_address(const struct range *range, uint32_t slot);

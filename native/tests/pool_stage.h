@@ -22,6 +22,11 @@ static char device_path[64];
 static struct vlv_ledger *ledger;
 static uint32_t device_pages;
 
+/* A test that fails leaves nothing behind. */
+static inline void remove_device(void) {
+  unlink(device_path);
+}
+
 /* The device's memory lies on /dev/shm: no disk is written. */
 static inline void pool_stage_begin(uint32_t pages) {
   stage_begin();
@@ -30,12 +35,13 @@ static inline void pool_stage_begin(uint32_t pages) {
   int fd = mkstemp(device_path);
   CHECK(fd >= 0 && ftruncate(fd, (off_t)(pages * VLV_PAGE_BYTES)) == 0);
   close(fd);
+  atexit(remove_device);
   CHECK(vlv_ledger_open(scratch, &GPU_ID, false, &ledger) == 0);
 }
 
 static inline void pool_stage_end(void) {
   vlv_ledger_close(ledger);
-  CHECK(unlink(device_path) == 0);
+  remove_device();
   stage_end();
 }
 
