@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import time
 from pathlib import Path
 
@@ -33,6 +34,15 @@ def take(stage: Stage) -> Census:
 def leftovers(directory: Path) -> Census:
     """When everything has ended: nothing may be there."""
     return Census(time.monotonic_ns(), {"processes": len(marked(_marker(directory)))})
+
+
+def sweep(directory: Path) -> None:
+    """Kills whatever is left, also when a lane fails half-way."""
+    while left := marked(_marker(directory)):
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.02)
 
 
 def _marker(directory: Path) -> bytes:

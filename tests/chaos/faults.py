@@ -54,7 +54,10 @@ TARGETS: dict[str, Callable[[Stage], list[int]]] = {
 
 @kind(*(f"kill_{name}" for name in TARGETS))
 def kill(stage: Stage, fault: Fault) -> Iterator[None]:
+    """A supervisor's workers see their requests off before they follow it."""
     stage.signal(TARGETS[fault.kind.removeprefix("kill_")](stage), signal.SIGKILL)
+    if fault.kind == "kill_supervisor":
+        stage.later(stage.end_requests)
     yield
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -87,9 +88,11 @@ def directory() -> Iterator[Path]:
     try:
         yield made
     finally:
+        census.sweep(made)
+        shutil.rmtree(made, ignore_errors=True)
         if mounted:
             subprocess.run(["umount", "-l", str(made)], check=False)
-        made.rmdir() if made.is_dir() else None
+            made.rmdir()
 
 
 def main() -> None:
@@ -106,11 +109,9 @@ def main() -> None:
     history = History(arguments.cast, arguments.seed)
     with directory() as made:
         stage = Stage(CASTS[arguments.cast], made, history)
-        try:
-            Lane(stage, history).play(listed, time.monotonic() + arguments.seconds)
-        finally:
-            stage.close()
-    history.censuses.append(census.leftovers(made))
+        Lane(stage, history).play(listed, time.monotonic() + arguments.seconds)
+        stage.close()
+        history.censuses.append(census.leftovers(made))
     history.write(arguments.history)
 
 

@@ -29,6 +29,7 @@ class Observer(threading.Thread):
         self._directory, self._history = directory, history
         self._node: Node | None = None
         self._read: dict[tuple[int, int], int] = {}
+        self._tenant = ""
         self._watched: list[Ticks | Beats] = []
         self._stopped = threading.Event()
         self._lock = threading.Lock()
@@ -39,6 +40,9 @@ class Observer(threading.Thread):
     def watch(self, tenant: str, file: Path, boards: list[Board]) -> None:
         """From now on this tenant's ticks."""
         with self._lock:
+            if tenant == self._tenant:
+                return
+            self._tenant = tenant
             self._watched = [Beats(tenant, board) for board in boards] or [Ticks(tenant, file)]
 
     def run(self) -> None:

@@ -30,7 +30,7 @@ class Stage:
         self.observer = Observer(directory, history)
         self.players = Players(cast, directory)
         self._numbers = 0
-        self._later: list[Callable[[], None]] = []
+        self._later: list[Callable[[], object]] = []
         self.restore()
 
     # ---- requests ----
@@ -101,7 +101,7 @@ class Stage:
                 if pid > 0:
                     os.kill(pid, number)
 
-    def later(self, undo: Callable[[], None]) -> None:
+    def later(self, undo: Callable[[], object]) -> None:
         """To be done when the fault is over."""
         self._later.append(undo)
 
