@@ -26,7 +26,10 @@ def take(stage: Stage) -> Census:
     }
     counts = {f"{name} descriptors": sum(map(_descriptors, set(pids))) for name, pids in parties.items()}
     counts |= {f"{name} memory_kib": sum(map(_memory_kib, set(pids))) for name, pids in parties.items()}
-    counts |= {"processes": len(marked(_marker(stage.players.directory))), "cgroups": _cgroups(players.tenant.pid)}
+    counts |= {
+        "processes": len(marked(_marker(stage.players.directory))),
+        "cgroups": _cgroups(players.tenant.pid),
+    }
     counts["files"] = sum(1 for path in players.directory.rglob("*") if "ticks" not in path.name)
     return Census(time.monotonic_ns(), counts)
 

@@ -159,7 +159,9 @@ def ran_beside_requests(history: History) -> Iterator[Violation]:
     breathers = [(c.tenant, c.woken_ns) for c in history.changes if c.kind == "breather"]
     for each in history.movements:
         beside = flying.at(each.after_ns, BESIDE_NS)
-        breathes = any(tenant == each.tenant and 0 < each.after_ns - at_ns < 3e9 for tenant, at_ns in breathers)
+        breathes = any(
+            tenant == each.tenant and 0 < each.after_ns - at_ns < 3e9 for tenant, at_ns in breathers
+        )
         if beside and not breathes and not excuses.cover(each.after_ns, each.before_ns):
             yield Violation("drained", each.after_ns, f"{each.tenant} runs beside {beside.request_id}")
 

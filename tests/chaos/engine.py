@@ -53,9 +53,7 @@ class Engine:
         text = b"vllm:num_requests_running %d\nvllm:num_requests_waiting 0\n" % self.running
         return await say(writer, text if path == b"/metrics" else b'{"data":[{"owned_by":"vllm"}]}')
 
-    async def _answer(
-        self, body: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> bool:
+    async def _answer(self, body: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         plan = Plan.decode(body)
         self.running += 1
         try:

@@ -22,7 +22,9 @@ class Events:
         with contextlib.suppress(httpx.HTTPError):
             answer = httpx.get(f"{self._admin}/events?since={self._next}", timeout=1).json()
             self._next = answer["next"]
-            self._history.flights += [flight(event) for event in answer["events"] if event["kind"] == "request"]
+            self._history.flights += [
+                flight(event) for event in answer["events"] if event["kind"] == "request"
+            ]
 
 
 def flight(event: dict[str, object]) -> Flight:

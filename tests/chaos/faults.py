@@ -98,7 +98,9 @@ def restart_run(stage: Stage, fault: Fault) -> Iterator[None]:
 @kind("no_files_worker", "no_files_run")
 def no_files(stage: Stage, fault: Fault) -> Iterator[None]:
     """Not one descriptor more than it has."""
-    with limits.lowered(TARGETS[fault.kind.removeprefix("no_files_")](stage), resource.RLIMIT_NOFILE, files_of):
+    with limits.lowered(
+        TARGETS[fault.kind.removeprefix("no_files_")](stage), resource.RLIMIT_NOFILE, files_of
+    ):
         yield
 
 
@@ -291,5 +293,3 @@ def first_row(rows: Sequence[Any]) -> int:
 def do(stage: Stage, fault: Fault) -> AbstractContextManager[None]:
     """The fault, as long as the context lasts."""
     return KINDS[fault.kind](stage, fault)
-
-

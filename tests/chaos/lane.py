@@ -62,7 +62,9 @@ class Lane:
         self._events.read(self._stage.players.sidecar)
         effects = sorted(fault.effects)
         self._history.injections.append(
-            Injection(fault.number, fault.kind, fault.state, effects, begun_ns, max(ended_ns, time.monotonic_ns()))
+            Injection(
+                fault.number, fault.kind, fault.state, effects, begun_ns, max(ended_ns, time.monotonic_ns())
+            )
         )
         self._history.recoveries.append(Recovery(fault.number, took_ms, problem))
         if problem:

@@ -42,7 +42,9 @@ class Player:
 
     said_on = "stderr"
 
-    def __init__(self, directory: Path, command: list[str], environment: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, directory: Path, command: list[str], environment: dict[str, str] | None = None
+    ) -> None:
         self.listens = threading.Event()  # clear: nobody reads what it says
         self.listens.set()
         pipes: dict[str, Any] = {self.said_on: subprocess.PIPE, "stdin": subprocess.PIPE}
@@ -136,7 +138,9 @@ class Clients(Player):
 class Sidecar(Player):
     """`listen` and `admin` are known once it is ready."""
 
-    def __init__(self, cast: Cast, directory: Path, upstream: str, port: int, environment: dict[str, str]) -> None:
+    def __init__(
+        self, cast: Cast, directory: Path, upstream: str, port: int, environment: dict[str, str]
+    ) -> None:
         self.listen, self.admin, self.workers = f"http://127.0.0.1:{port}", "", cast.workers
         device = fake_gpu.GPU if cast.gpu else "cpu"
         options = ["--upstream", upstream, "--listen", f"127.0.0.1:{port}", "--admin", "127.0.0.1:0"]

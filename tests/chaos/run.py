@@ -59,11 +59,14 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=18.0, help="begin no fault later (18)")
     parser.add_argument("--quick", action="store_true", help="without the states that take seconds to reach")
     parser.add_argument("--out", type=Path, help="where the report goes (standard output)")
+    parser.add_argument(
+        "--histories", type=Path, help="an existing directory, to keep what the checker reads"
+    )
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
-        result = run(
-            arguments.seed, arguments.faults, arguments.minutes * 60, slow=not arguments.quick, histories=Path(scratch)
-        )
+        histories = arguments.histories or Path(scratch)
+        seconds = arguments.minutes * 60
+        result = run(arguments.seed, arguments.faults, seconds, slow=not arguments.quick, histories=histories)
     text = orjson.dumps(result, option=orjson.OPT_INDENT_2)
     if arguments.out:
         arguments.out.parent.mkdir(parents=True, exist_ok=True)

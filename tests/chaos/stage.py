@@ -63,7 +63,11 @@ class Stage:
             self.players.engine.release()
             time.sleep(0.02)
         self._collect()
-        return f"requests hang: {', '.join(clients.waiting)}" if clients.waiting and alive(clients.process) else ""
+        return (
+            f"requests hang: {', '.join(clients.waiting)}"
+            if clients.waiting and alive(clients.process)
+            else ""
+        )
 
     def _collect(self) -> None:
         while not self.players.clients.ended.empty():
@@ -127,5 +131,3 @@ class Stage:
     def close(self) -> None:
         self.observer.stop()
         self.players.end()
-
-

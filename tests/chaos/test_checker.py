@@ -96,13 +96,19 @@ def test_two_closes_in_a_life() -> None:
 
 def test_two_stops_in_a_life_whatever_the_sidecar_says() -> None:
     history = good()
-    history.changes[1:1] = [Change("t", "resumed", S + S // 5, S + S // 4), Change("t", "stopped", 2 * S, 3 * S)]
+    history.changes[1:1] = [
+        Change("t", "resumed", S + S // 5, S + S // 4),
+        Change("t", "stopped", 2 * S, 3 * S),
+    ]
     assert promises(history) == {"at_most_once"}
 
 
 def test_the_stop_after_a_breather_is_not_a_second_one() -> None:
     history = good()
-    history.changes[1:1] = [Change("t", "breather", 2 * S, 2 * S + 1), Change("t", "stopped", 4 * S, 4 * S + 1)]
+    history.changes[1:1] = [
+        Change("t", "breather", 2 * S, 2 * S + 1),
+        Change("t", "stopped", 4 * S, 4 * S + 1),
+    ]
     history.movements.append(Movement("t", 3 * S, 3 * S))
     assert promises(history) == set()
 
