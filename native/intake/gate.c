@@ -117,8 +117,18 @@ static uint64_t silent_ns(const struct vlv_intake *intake, uint64_t now_ns) {
   return now_ns - latest_ns;
 }
 
+/* Says again what it says already: that changes something only where somebody scribbled over the row. */
+static void repeat_claim(struct vlv_intake *intake) {
+  if (intake->holder == NULL) return;
+  if (intake->controller.state == STATE_OPEN)
+    vlv_gate_open(intake->holder);
+  else
+    vlv_gate_close(intake->holder);
+}
+
 static void keep_lease(struct vlv_intake *intake) {
   renew(intake);
+  repeat_claim(intake);
   bool holds = intake->controller.held_count > 0;
   if (holds && silent_ns(intake, vlv_now_ns()) > STALL_NS)
     perform(intake, controller_stalled(&intake->controller));

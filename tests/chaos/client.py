@@ -1,7 +1,7 @@
 """The online clients of a cast, as one process that can be killed and stopped: `python -m chaos.client`.
 
-Reads JSON lines: {"url", "plan", "dribble"} sends a request, {"leave": id} goes away in the middle of one. Writes
-JSON lines: {"begun": id} with the first bytes, then an Exchange.
+Reads JSON lines: {"url", "plan", "dribble"} sends a request, {"leave": id} goes away in the middle of one.
+Writes JSON lines: {"begun": id} with the first bytes, then an Exchange.
 """
 
 from __future__ import annotations

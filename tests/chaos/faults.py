@@ -1,4 +1,5 @@
 """How each kind of fault is done, and undone after its time."""
+# ruff: noqa: ARG001 - all have one signature
 
 from __future__ import annotations
 
@@ -163,10 +164,8 @@ def full_log(stage: Stage, fault: Fault) -> Iterator[None]:
 def stuck_admin(stage: Stage, fault: Fault) -> Iterator[None]:
     """Watchers that ask for everything and read nothing."""
     host, _, port = stage.players.sidecar.admin.removeprefix("http://").partition(":")
-    watchers = []
-    for path in ("live", "events?since=0", "metrics", "state") * 4:
-        if port:
-            watchers.append(limits.ask_without_reading((host, int(port)), path))
+    paths = ("live", "events?since=0", "metrics", "state") * 4 if port else ()
+    watchers = [limits.ask_without_reading((host, int(port)), path) for path in paths]
     yield
     for watcher in watchers:
         watcher.close()
@@ -269,19 +268,36 @@ def scribble_header(stage: Stage, fault: Fault) -> Iterator[None]:
 
 @kind("scribble_holder", "tear_holder")
 def scribble_holder(stage: Stage, fault: Fault) -> Iterator[None]:
-    """The whole of a living row is noise; or only its first half, as if a write had been cut."""
+    """A living row is noise, the whole of it or its first half (a write that was cut). Its owner mends it."""
     size = ctypes.sizeof(native.HolderRow)
     begin = native.HoldersFile.rows.offset + size * first_row(stage.observer.holders)
     share = size if fault.kind == "scribble_holder" else size // 2
-    with limits.scribbled(stage.players.directory / "holders", range(begin, begin + share), fault.salt):
-        yield
+    with limits.mapped(stage.players.directory / "holders") as memory:
+        memory[begin : begin + share] = limits.noise(share, fault.salt)
+    yield
 
 
 @kind("scribble_tenant")
 def scribble_tenant(stage: Stage, fault: Fault) -> Iterator[None]:
+    """The next change of the gate writes what was scribbled over meanwhile."""
     size = ctypes.sizeof(native.TenantRow)
     begin = native.TenantsFile.rows.offset + size * first_row(stage.observer.tenants)
     with limits.scribbled(stage.players.directory / "tenants", range(begin, begin + size), fault.salt):
+        yield
+    stage.later(lambda: stage.wait_ended(stage.send(tokens=2)))
+
+
+@kind("full_tables")
+def full_tables(stage: Stage, fault: Fault) -> Iterator[None]:
+    """Not a row is free for whoever comes now."""
+    with limits.registered(stage.players.directory):
+        yield
+
+
+@kind("locked_segment")
+def locked_segment(stage: Stage, fault: Fault) -> Iterator[None]:
+    """Somebody holds a lock on all that is not locked yet: of both files, and of their directory."""
+    with limits.locked(stage.players.directory):
         yield
 
 

@@ -1,7 +1,7 @@
-"""One cast's part of the chaos, as a process: `python -m chaos.lane CAST SEED COUNT HISTORY [--slow] [--until S]`.
+"""One cast's part of the chaos, as a process: `python -m chaos.lane CAST SEED COUNT HISTORY`.
 
-Fault by fault: reach its state, do it beside traffic, undo it, let everything end, see how long it takes until all is as
-it should be, and try that it works.
+Fault by fault: reach its state, do it beside traffic, undo it, let everything end, see how long it takes
+until all is as it should be, and try that it works.
 """
 
 from __future__ import annotations

@@ -1,11 +1,10 @@
-"""Takes things away from processes for a while: descriptors, memory, processor time, room on a disk, the bytes of a
-file.
-"""
+"""Takes things away from processes for a while: descriptors, memory, processor time, room, bytes of files."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import mmap
 import os
 import random
@@ -15,6 +14,9 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+
+from valve_runtime.errors import ValveRuntimeError
+from valve_runtime.node import Holder, Node, Side, Tenant
 
 A_TWENTIETH = {"cpu.cfs_period_us": "100000", "cpu.cfs_quota_us": "5000"}
 LEFT_BYTES = 4096
@@ -36,7 +38,7 @@ def lowered(pids: Iterable[int], limit: int, used: Callable[[int], int]) -> Iter
 
 @contextmanager
 def in_group(controller: str, pids: Iterable[int], settings: Mapping[str, str]) -> Iterator[None]:
-    """In a cgroup (v1) of their own with these settings; nothing happens where there is no such controller."""
+    """In a cgroup (v1) of their own with these settings; nothing happens where there is no controller."""
     root = Path("/sys/fs/cgroup", controller)
     if not os.access(root / "cgroup.procs", os.W_OK):
         yield
@@ -115,6 +117,45 @@ def scribbled(path: Path, places: range, salt: int) -> Iterator[None]:
     """These bytes are noise meanwhile, and what they were afterwards."""
     with mapped(path) as memory:
         before = memory[places.start : places.stop]
-        memory[places.start : places.stop] = random.Random(salt).randbytes(len(places))
+        memory[places.start : places.stop] = noise(len(places), salt)
         yield
         memory[places.start : places.stop] = before
+
+
+def noise(length: int, salt: int) -> bytes:
+    return random.Random(salt).randbytes(length)
+
+
+@contextmanager
+def registered(directory: Path) -> Iterator[None]:
+    """Every row that was free belongs to us."""
+    with contextlib.ExitStack() as nodes:
+        with contextlib.suppress(ValveRuntimeError):  # until the table is full; or it is damaged
+            node = nodes.enter_context(Node.open(directory, Side.HOLDER))
+            while True:
+                Holder.register(node, "chaos", ("cpu",))
+        with contextlib.suppress(ValveRuntimeError):
+            node = nodes.enter_context(Node.open(directory, Side.TENANT))
+            while True:
+                Tenant.register(node, "chaos", 0, ("cpu",))
+        yield
+
+
+@contextmanager
+def locked(directory: Path) -> Iterator[None]:
+    """The directory, and each byte of its two files on which nobody has a lock."""
+    with contextlib.ExitStack() as opened:
+        folder = os.open(directory, os.O_RDONLY)
+        opened.callback(os.close, folder)
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        for name in ("holders", "tenants"):
+            file = opened.enter_context((directory / name).open("r+b"))
+            _lock_what_is_free(file.fileno(), os.fstat(file.fileno()).st_size)
+        yield
+
+
+def _lock_what_is_free(fd: int, size: int) -> None:
+    for at in range(0, size, 64):  # rows begin at multiples of it
+        with contextlib.suppress(OSError):
+            fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, at)

@@ -9,7 +9,6 @@ import time
 from pathlib import Path
 
 from integration.fake_gpu import Board
-
 from valve_runtime.errors import ValveRuntimeError
 from valve_runtime.node import HolderView, Node, Side, TenantView
 

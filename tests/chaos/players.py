@@ -16,9 +16,9 @@ from typing import Any
 
 import httpx
 import orjson
+
 from integration import fake_gpu
 from integration.stage import DEADLINE_S, wait_until
-
 from valve_loadgen.lab import free_port
 from valve_runtime.recovery import recover
 from valve_runtime.tree import descendants
@@ -221,7 +221,7 @@ def _runs(pid: int, module: bytes) -> bool:
 class Players:
     """All of one cast, in a runtime directory of its own."""
 
-    def __init__(self, cast: Cast, directory: Path) -> None:
+    def __init__(self, cast: Cast, directory: Path, upstream: str = "") -> None:
         self.cast, self.directory = cast, directory
         self.jump = directory / "jump"
         self.jump.write_bytes(bytes(8))
@@ -232,11 +232,12 @@ class Players:
         self._tenants = 0
         self.engine = Engine(directory, self._engine_port)
         self.clients = Clients(directory)
+        self._upstream = upstream or self.engine.url
         self.sidecar = self.new_sidecar()
         self.tenant = self.new_tenant()
 
     def new_sidecar(self) -> Sidecar:
-        return Sidecar(self.cast, self.directory, self.engine.url, self._port, self._clock)
+        return Sidecar(self.cast, self.directory, self._upstream, self._port, self._clock)
 
     def new_tenant(self) -> Tenant:
         self._tenants += 1

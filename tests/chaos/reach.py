@@ -1,4 +1,5 @@
 """How each state is reached, so that a fault can be injected in it."""
+# ruff: noqa: ARG001 - all have one signature
 
 from __future__ import annotations
 

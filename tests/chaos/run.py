@@ -1,7 +1,7 @@
 """The chaos suite: `python -m chaos.run --seed N --faults N --out report.json`.
 
-Each cast plays its faults in a process of its own, beside the others; the checker judges the histories. Exit code 1 if a
-promise was broken. The report has every violation with its seed, cast and number.
+Each cast plays its faults in a process of its own, beside the others; the checker judges the histories. Exit
+code 1 if a promise was broken. The report has every violation with its cast and the fault's number.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ GRACE_S = 90.0  # for a lane's last fault and its end
 
 
 def run(seed: int, faults: int, seconds: float, *, slow: bool, histories: Path) -> dict[str, Any]:
-    """`faults` of each cast, none begun after `seconds`. Raises RuntimeError if a lane does not come through."""
+    """`faults` of each cast, none begun after `seconds`. Raises RuntimeError if a lane fails."""
     begun_s = time.monotonic()
     lanes = {name: _start(name, seed, faults, seconds, slow, histories / f"{name}.json") for name in CASTS}
     try:

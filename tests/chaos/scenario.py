@@ -110,6 +110,8 @@ KINDS: dict[str, Kind] = {
     "tear_holder": Kind("segment", LOOSE),
     "scribble_tenant": Kind("segment", LOOSE),
     "scribble_header": Kind("segment"),
+    "full_tables": Kind("segment", FREE),
+    "locked_segment": Kind("segment", FREE),
     "full_disk": Kind("machine"),
     "no_processes": Kind("machine", casts=SERVED),
     "clock_forward": Kind("machine"),

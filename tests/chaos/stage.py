@@ -22,13 +22,13 @@ from .scenario import Cast
 
 class Stage:
     """`send` and what follows it never fail for a fault's reason: what became of a request is its record's
-    matter.
+    matter. `upstream`: another engine for the sidecar than ours.
     """
 
-    def __init__(self, cast: Cast, directory: Path, history: History) -> None:
+    def __init__(self, cast: Cast, directory: Path, history: History, upstream: str = "") -> None:
         self.cast, self.history = cast, history
         self.observer = Observer(directory, history)
-        self.players = Players(cast, directory)
+        self.players = Players(cast, directory, upstream)
         self._numbers = 0
         self._later: list[Callable[[], object]] = []
         self.restore()
