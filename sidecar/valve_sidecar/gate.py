@@ -265,7 +265,7 @@ class Gate:
                 await self._take_seat()
 
     def _repeat_claim(self) -> None:
-        """Says again what it says already: that changes something only where somebody scribbled over the row."""
+        """Says again what it says already: that changes only a row that somebody scribbled over."""
         if self._enforce:
             self._seat.close_gate() if self._closed_at_ns else self._seat.open_gate()
 

@@ -40,7 +40,7 @@ class StandardError(logging.StreamHandler):  # type: ignore[type-arg]  # not gen
 
 
 class UnwaitingStandardError(StandardError):
-    """A thread writes, so that only it waits when nobody reads: a dead log holds up no request and no lease."""
+    """A thread writes, so that only it waits when nobody reads: a dead log holds up no request."""
 
     def __init__(self, fd: int) -> None:
         super().__init__()

@@ -1,8 +1,8 @@
 """What online requests notice while the runtime is wedged: `python -m bench.fast_path` in tests/.
 
 For each way of wedging it: latencies of the same requests while all is well and while it is wedged, in turn,
-and those of the backend reached directly. Prints JSON: what the sidecar adds at p50 and p99 in either case, and
-the ratio. The cool-down is so short that nearly every request closes the gate.
+and those of the backend reached directly. Prints JSON: what the sidecar adds at p50 and p99 in either case,
+and the ratio. The cool-down is so short that nearly every request closes the gate.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class FastPath:
 
 
 def summary(slots: list[list[float]]) -> dict[str, Any]:
-    """What is added to direct in us, at both quantiles. Where nothing is, the machine was not quiet enough."""
+    """What is added to direct in us, at both quantiles. Where nothing is, the machine was too busy."""
     figures: dict[str, Any] = {"requests": len(slots[2])}
     for name, q in (("p50", 0.5), ("p99", 0.99)):
         direct, healthy, wedged = (percentile(samples, q) for samples in slots)

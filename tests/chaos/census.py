@@ -30,13 +30,15 @@ def take(stage: Stage) -> Census:
         "processes": len(marked(_marker(stage.players.directory))),
         "cgroups": _cgroups(players.tenant.pid),
     }
-    counts["files"] = sum(1 for path in players.directory.rglob("*") if "ticks" not in path.name)
+    counts["files"] = sum(
+        1 for path in players.directory.rglob("*") if not path.name.startswith(("ticks", "board"))
+    )
     return Census(time.monotonic_ns(), counts)
 
 
 def leftovers(directory: Path) -> Census:
     """When everything has ended: nothing may be there."""
-    return Census(time.monotonic_ns(), {"processes": len(marked(_marker(directory)))})
+    return Census(time.monotonic_ns(), {"left processes": len(marked(_marker(directory)))})
 
 
 def sweep(directory: Path) -> None:

@@ -55,10 +55,12 @@ TARGETS: dict[str, Callable[[Stage], list[int]]] = {
 
 @kind(*(f"kill_{name}" for name in TARGETS))
 def kill(stage: Stage, fault: Fault) -> Iterator[None]:
-    """A supervisor's workers see their requests off before they follow it."""
+    """A supervisor's workers see their requests off before they follow it. A job does not replace a rank."""
     stage.signal(TARGETS[fault.kind.removeprefix("kill_")](stage), signal.SIGKILL)
     if fault.kind == "kill_supervisor":
         stage.later(stage.end_requests)
+    if fault.kind == "kill_rank":
+        stage.later(stage.players.restart_tenant)
     yield
 
 

@@ -26,7 +26,7 @@ from .stage import Stage
 from .welfare import Welfare
 
 CENSUS_EVERY = 50
-GIVE_UP_S = 10.0  # what is not well by then will not be
+GIVE_UP_S = 20.0  # what is not well by then will not be
 
 
 class Lane:
@@ -73,9 +73,8 @@ class Lane:
     def _try_out(self) -> str:
         """A request stops the tenant, and its end lets it run. What does not work, for people."""
         request = self._stage.send(hold=True)
-        self._stage.wait_begun(request)
-        self._stage.wait_stopped()
-        stopped = all(row.state in ("stopped", "breathing") for row in self._stage.runs())
+        self._stage.wait_begun(request, GIVE_UP_S)
+        stopped = self._stage.wait_stopped(GIVE_UP_S)
         problem = self._stage.end_requests()
         _, unwell = self._welfare.wait(GIVE_UP_S)
         return problem or unwell or ("" if stopped else "a request does not stop the tenant")

@@ -27,7 +27,9 @@ ROOTS = ("tests", "sidecar", "gpu_runtime", "adapters", "loadgen")
 GRACE_S = 90.0  # for a lane's last fault and its end
 
 
-def run(seed: int, faults: int, seconds: float, *, slow: bool, histories: Path) -> dict[str, Any]:
+def run(
+    seed: int, faults: int, seconds: float, *, slow: bool, histories: Path, patience: float = 1.0
+) -> dict[str, Any]:
     """`faults` of each cast, none begun after `seconds`. Raises RuntimeError if a lane fails."""
     begun_s = time.monotonic()
     lanes = {name: _start(name, seed, faults, seconds, slow, histories / f"{name}.json") for name in CASTS}
@@ -39,7 +41,7 @@ def run(seed: int, faults: int, seconds: float, *, slow: bool, histories: Path) 
     if any(codes.values()):
         raise RuntimeError(f"lanes failed: {codes}")
     played = [History.read(histories / f"{name}.json") for name in CASTS]
-    found = [(history, violation) for history in played for violation in check(history)]
+    found = [(history, violation) for history in played for violation in check(history, patience)]
     return report(played, found, seconds=time.monotonic() - begun_s)
 
 

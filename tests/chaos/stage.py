@@ -19,6 +19,8 @@ from .observer import Observer
 from .players import Players, alive
 from .scenario import Cast
 
+REACH_S = 2.0  # what a state needs; one that is not reached is a fault at another state
+
 
 class Stage:
     """`send` and what follows it never fail for a fault's reason: what became of a request is its record's
@@ -40,18 +42,24 @@ class Stage:
         plan = Plan(f"{self.cast.name}-{self._numbers}", **options)
         return self.players.clients.send(self.players.sidecar.listen, plan, dribble=dribble)
 
-    def wait_begun(self, request_id: str) -> None:
+    def wait_begun(self, request_id: str, limit_s: float = REACH_S) -> None:
         """Until its first token has come, or it has ended."""
         clients = self.players.clients
-        self._wait(lambda: request_id in clients.begun or request_id not in clients.waiting)
+        self._wait(lambda: request_id in clients.begun or request_id not in clients.waiting, limit_s)
 
     def wait_ended(self, request_id: str) -> None:
         self._wait(lambda: request_id not in self.players.clients.waiting)
 
-    def wait_stopped(self) -> None:
-        self._wait(lambda: bool(self.runs()) and all(row.state == "stopped" for row in self.runs()))
+    def wait_stopped(self, limit_s: float = REACH_S) -> bool:
+        """Whether `valve run` says so, or that it breathes."""
 
-    def _wait(self, condition: Callable[[], bool], limit_s: float = 2.0) -> None:
+        def stopped() -> bool:
+            return bool(self.runs()) and all(row.state in ("stopped", "breathing") for row in self.runs())
+
+        self._wait(stopped, limit_s)
+        return stopped()
+
+    def _wait(self, condition: Callable[[], bool], limit_s: float = REACH_S) -> None:
         end_s = time.monotonic() + limit_s
         while not condition() and alive(self.players.clients.process) and time.monotonic() < end_s:
             time.sleep(0.001)

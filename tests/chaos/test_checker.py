@@ -187,6 +187,20 @@ def test_what_is_left_over(name: str, before: int, after: int, flagged: bool) ->
     assert promises(history) == ({"leaks"} if flagged else set())
 
 
+def test_what_is_left_when_all_have_ended() -> None:
+    history = good()
+    history.censuses.append(Census(10 * S, {"left processes": 1}))
+    assert promises(history) == {"leaks"}
+
+
+def test_patience_is_for_what_takes_time_only() -> None:
+    history = good()
+    history.recoveries.append(Recovery(0, 2001.0))
+    assert check(history, patience=2.0) == []
+    history.exchanges.append(exchange("cut"))
+    assert [violation.promise for violation in check(history, patience=2.0)] == ["requests"]
+
+
 def test_a_history_survives_its_file(tmp_path: Path) -> None:
     good().write(tmp_path / "history.json")
     assert History.read(tmp_path / "history.json") == good()
