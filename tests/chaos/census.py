@@ -31,7 +31,7 @@ def take(stage: Stage) -> Census:
         "cgroups": _cgroups(players.tenant.pid),
     }
     counts["files"] = sum(
-        1 for path in players.directory.rglob("*") if not path.name.startswith(("ticks", "board"))
+        1 for path in players.directory.rglob("*") if not path.name.startswith(("ticks", "board", "switch"))
     )
     return Census(time.monotonic_ns(), counts)
 

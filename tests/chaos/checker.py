@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from .history import Change, Exchange, History, Injection, Movement
-from .scenario import GATE, LOST, STOP, TURNED_AWAY, TWICE
+from .scenario import GATE, LOST, STOP, TURNED_AWAY, TWICE, UNANSWERED
 
 CONVERGE_MS = 2000.0
 BESIDE_NS = 2_000_000_000  # an unacknowledged stop may take so long; it is told as slow long before
@@ -54,13 +54,19 @@ class Excuses:
 
 def lost_or_altered(history: History) -> Iterator[Violation]:
     """No online request is lost or altered for a reason of ours; nothing broken looks whole."""
-    lost, away = Excuses(history.injections, LOST), Excuses(history.injections, TURNED_AWAY)
+    excuses = {effect: Excuses(history.injections, effect) for effect in (LOST, TURNED_AWAY, UNANSWERED)}
     for each in history.exchanges:
-        excused = lost.cover(each.sent_ns, each.ended_ns)
-        turned_away = each.outcome in AWAY and each.first_ns == 0
-        excused |= turned_away and away.cover(each.sent_ns, each.ended_ns)
+        effects = _what_may_do_this(each)
+        excused = any(excuses[effect].cover(each.sent_ns, each.ended_ns) for effect in effects)
         if problem := _problem(each, excused):
             yield Violation("requests", each.ended_ns, f"{each.request_id}: {problem} {each.detail}")
+
+
+def _what_may_do_this(each: Exchange) -> tuple[str, ...]:
+    """The effects of which one suffices."""
+    if each.first_ns or each.outcome not in (*AWAY, "cut"):
+        return (LOST,)
+    return (LOST, UNANSWERED) if each.outcome == "cut" else (LOST, UNANSWERED, TURNED_AWAY)
 
 
 def _problem(each: Exchange, excused: bool) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -42,7 +43,9 @@ def run(
         raise RuntimeError(f"lanes failed: {codes}")
     played = [History.read(histories / f"{name}.json") for name in CASTS]
     found = [(history, violation) for history in played for violation in check(history, patience)]
-    return report(played, found, seconds=time.monotonic() - begun_s)
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu_s = used.ru_utime + used.ru_stime
+    return report(played, found, seconds=time.monotonic() - begun_s) | {"cpu_s": round(cpu_s, 1)}
 
 
 def _start(

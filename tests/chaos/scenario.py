@@ -11,6 +11,7 @@ from itertools import cycle, islice
 # What a kind, or a state that is reached by force, may do to requests that touch it.
 LOST = "lost"  # in flight: cut; new ones: turned away
 TURNED_AWAY = "turned_away"  # new ones only: refused, or told 502 or 503
+UNANSWERED = "unanswered"  # new ones only: these, or their connection is closed
 # ... and which promises do not hold meanwhile.
 GATE = "gate"  # a tenant may run beside a request
 STOP = "stop"  # a tenant may move although it has said that it is stopped
@@ -62,8 +63,8 @@ KINDS: dict[str, Kind] = {
     "kill_worker": Kind("worker", GONE),
     "stop_worker": Kind("worker"),
     "restart_sidecar": Kind("worker", AWAY),
-    "no_files_worker": Kind("worker", frozenset({TURNED_AWAY})),
-    "no_memory_worker": Kind("worker", frozenset({TURNED_AWAY})),
+    "no_files_worker": Kind("worker", frozenset({UNANSWERED})),
+    "no_memory_worker": Kind("worker", frozenset({UNANSWERED})),
     "starve_worker": Kind("worker"),
     "full_log": Kind("worker"),
     "stuck_admin": Kind("worker"),

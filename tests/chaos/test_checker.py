@@ -8,7 +8,7 @@ import pytest
 
 from .checker import check
 from .history import Census, Change, Exchange, Flight, History, Injection, Movement, Recovery
-from .scenario import GATE, LOST, STOP, TURNED_AWAY, TWICE
+from .scenario import GATE, LOST, STOP, TURNED_AWAY, TWICE, UNANSWERED
 
 S = 1_000_000_000
 
@@ -63,6 +63,15 @@ def test_to_be_turned_away_is_not_to_be_cut() -> None:
     assert promises(history) == set()
     history.exchanges.append(exchange("cut"))
     assert promises(history) == {"requests"}
+
+
+@pytest.mark.parametrize(("effect", "fine"), [(UNANSWERED, True), (TURNED_AWAY, False)])
+def test_to_be_left_without_an_answer(effect: str, fine: bool) -> None:
+    history = excused_by(good(), effect)
+    history.exchanges.append(exchange("cut", first_ns=0))
+    assert (promises(history) == set()) is fine
+    history.exchanges[-1] = exchange("cut")
+    assert promises(history) == {"requests"}, "it had begun"
 
 
 def test_an_excuse_counts_in_its_time_only() -> None:
