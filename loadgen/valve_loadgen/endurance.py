@@ -1,7 +1,7 @@
 """Owns the long checks: a trace for an hour while tenants come and go; load beside a crowd of idle streams.
 
-`python -m valve_loadgen.endurance trace --minutes 60` and `... crowd --minutes 10` print JSON and end with 1 if
-something grew, slowed down or failed. What is measured is read per window, so that a trend shows.
+`python -m valve_loadgen.endurance trace --minutes 60` and `... crowd --minutes 10` print JSON and end with 1
+if something grew, slowed down or failed. What is measured is read per window, so that a trend shows.
 """
 
 import argparse
