@@ -24,7 +24,7 @@ from .tenants import TenantWatch
 
 log = logging.getLogger(__name__)
 WATCH_S = 0.5  # how often what the thread counted is looked at
-TAKE_AGAIN_ROUNDS = 10  # looks: without a seat, how often to try for one
+TAKE_AGAIN_ROUNDS = 2  # looks: without a seat, how often to try for one
 
 
 class NativeFront:

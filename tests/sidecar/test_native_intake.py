@@ -191,6 +191,20 @@ def test_a_busy_engine_is_asked_again_when_it_bears_it(driver: Driver) -> None:
     assert driver.intake.stats.question > first
 
 
+def test_whoever_asks_for_us_and_hangs_does_not_keep_the_gate_closed(driver: Driver) -> None:
+    flight = driver.arrive("POST", "/v1/completions")
+    assert flight is not None
+    driver.finish(flight, Outcome.CLIENT_GONE)
+    native.library().set_engine(driver.intake.handle, 0, 0)
+    driver.calls.tick(driver.intake.handle, time.monotonic_ns() + 4_000_000_000)
+    assert driver.gate == "asking"
+    late = driver.intake.stats.question
+    driver.calls.tick(driver.intake.handle, time.monotonic_ns() + 6_000_000_000)
+    assert driver.gate == "cooling"
+    native.library().answer(driver.intake.handle, late, native.Load.BUSY)
+    assert driver.gate == "cooling"
+
+
 def test_bypass_leaves_the_gate_alone() -> None:
     driver = Driver(Mode.BYPASS)
     flight = driver.arrive("POST", "/v1/completions")
