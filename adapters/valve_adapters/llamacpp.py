@@ -8,7 +8,7 @@ import httpx
 import orjson
 
 from . import prometheus
-from .adapter import Load, TokenCounter
+from .adapter import Kv, Load, TokenCounter
 from .preset import Preset
 from .routes import computes
 from .tokens import ResponseCounter
@@ -73,6 +73,9 @@ class LlamaCppAdapter:
     async def capacity(self, client: httpx.AsyncClient) -> int:
         response = await client.get("/props")
         return slots_of(response.content) if response.status_code == 200 else 0
+
+    async def kv(self, client: httpx.AsyncClient) -> Kv | None:  # noqa: ARG002
+        return None
 
 
 def slots_of(body: bytes) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 
 from . import sglang, tensorrt_llm, vllm
-from .adapter import Load, TokenCounter
+from .adapter import Kv, Load, TokenCounter
 from .preset import Preset
 from .routes import computes
 from .tokens import ResponseCounter
@@ -39,3 +39,6 @@ class OpenAIAdapter:
 
     async def capacity(self, client: httpx.AsyncClient) -> int:  # noqa: ARG002 - it does not tell
         return 0
+
+    async def kv(self, client: httpx.AsyncClient) -> Kv | None:  # noqa: ARG002
+        return None

@@ -22,6 +22,7 @@ KEYS = {
     "interval",
     "policies",
     "advice",
+    "memory",
 }
 
 
