@@ -8,7 +8,7 @@ ENGINES := .cache/engines
 ENGINES_STAMP := $(ENGINES)/.ready
 export PYTHONPATH := sidecar:gpu_runtime:adapters:loadgen
 
-.PHONY: help setup native demo test engines test-engines sanitize check format bench bench-observability clean
+.PHONY: help setup native demo test hammer engines test-engines sanitize check format bench bench-observability clean
 
 help:
 	@echo "make demo    four arms on real engines, about three minutes"
@@ -16,6 +16,7 @@ help:
 	@echo "make test-engines  tests on real vLLM, SGLang and llama.cpp (4 GB once; SLOW=1: those of minutes, too)"
 	@echo "make check   lint, types, import rules, C format"
 	@echo "make sanitize  the C tests under ASan, UBSan and TSan"
+	@echo "make hammer  10,000 reclaims on the fake GPU, about a quarter of an hour"
 	@echo "make native  build the C library (after a change in native/)"
 	@echo "make bench   preemption and proxy benchmarks"
 
@@ -53,6 +54,10 @@ $(ENGINES_STAMP): $(shell find deploy/engines -name "*.sh" -o -name "*.py") | $(
 
 test-engines: engines
 	$(BIN)/python -m pytest tests/engines $(if $(SLOW),,-m "not slow")
+
+# KV pools under random reclaims, gates and kills, for long.
+hammer: native
+	HAMMER_RECLAIMS=10000 build/native/native/test_shim_pool_hammer
 
 # The C tests again under the address, undefined-behaviour and thread sanitizers.
 sanitize: sanitize-address+undefined sanitize-thread
