@@ -2,8 +2,8 @@
 
     python tests/gpu/pool_reclaim.py [--pages 512] [--rounds 5]
 
-The tenant fills its pool with marks; then the online engine's share goes up by `--pages` of 2 MiB, and the time
-is taken until its table says that they are backed. It must find zeros there, and the tenant must still
+The tenant fills its pool with marks; then the online engine's share goes up by `--pages` of 2 MiB, and the
+time is taken until its table says that they are backed. It must find zeros there, and the tenant must still
 compute without an error. Prints JSON; exit code 1 if anything was wrong.
 """
 
