@@ -8,8 +8,8 @@ ENGINES := .cache/engines
 ENGINES_STAMP := $(ENGINES)/.ready
 export PYTHONPATH := sidecar:gpu_runtime:adapters:loadgen
 
-.PHONY: help setup native demo test engines test-engines chaos soak sanitize check format bench bench-observability \
-  bench-fast-path clean
+.PHONY: help setup native demo test hammer engines test-engines chaos soak sanitize check format bench \
+  bench-observability bench-fast-path clean
 
 help:
 	@echo "make demo    four arms on real engines, about three minutes"
@@ -19,6 +19,7 @@ help:
 	@echo "make soak    an hour of a trace, then ten minutes of a crowd"
 	@echo "make check   lint, types, import rules, C format"
 	@echo "make sanitize  the C tests under ASan, UBSan and TSan"
+	@echo "make hammer  10,000 reclaims on the fake GPU, about a quarter of an hour"
 	@echo "make native  build the C library (after a change in native/)"
 	@echo "make bench   preemption and proxy benchmarks"
 
@@ -56,6 +57,10 @@ $(ENGINES_STAMP): $(shell find deploy/engines -name "*.sh" -o -name "*.py") | $(
 
 test-engines: engines
 	$(BIN)/python -m pytest tests/engines $(if $(SLOW),,-m "not slow")
+
+# KV pools under random reclaims, gates and kills, for long.
+hammer: native
+	HAMMER_RECLAIMS=10000 build/native/native/test_shim_pool_hammer
 
 SEED ?= 1
 chaos: setup
