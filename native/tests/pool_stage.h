@@ -94,7 +94,9 @@ static inline void engine_kill(struct engine *engine) {
 
 static inline void engine_leave(struct engine *engine) {
   atomic_store(&engine->hammer->leave, 1);
-  CHECK(wait_status(engine->pid) == 0);
+  int status = wait_status(engine->pid);
+  if (status != 0) fprintf(stderr, "engine %d ended with %d\n", engine->number, status);
+  CHECK(status == 0);
   engine_forget(engine);
 }
 
