@@ -17,14 +17,14 @@ from .config import Mode
 from .events import Record
 from .flight import Flight
 from .front import Surroundings
-from .native_intake import NativeIntake, engine_times_ns, flight_of
+from .native_intake import NativeIntake, engine_times_ns
 from .native_plane import NativePlane
 from .telemetry import Counters
 from .tenants import TenantWatch
 
 log = logging.getLogger(__name__)
 WATCH_S = 0.5  # how often what the thread counted is looked at
-TAKE_AGAIN_ROUNDS = 10  # looks: without a seat, how often to try for one
+TAKE_AGAIN_ROUNDS = 2  # looks: without a seat, how often to try for one
 
 
 class NativeFront:
@@ -153,12 +153,12 @@ class NativeFront:
     # ---- what it tells ----
 
     def collect(self, node: Node, now_ns: int) -> None:
-        events, self._read = self._intake.flights_since(self._read)
-        for event in events:
-            self._take(event.kind, flight_of(event, self._intake.adapter.name))
+        flights, self._read = self._intake.flights_since(self._read)
+        for kind, flight in flights:
+            self._take(kind, flight)
         self._watch.collect(node, now_ns)
 
-    def _take(self, kind: int, flight: Flight) -> None:
+    def _take(self, kind: native.EventKind, flight: Flight) -> None:
         if kind == native.EventKind.REQUEST:
             if not flight.upgrade:
                 self._seen.observe(flight)

@@ -251,6 +251,7 @@ def merge_memory(workers: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
 @contextmanager
 def _socket_directory(runtime_dir: str) -> Iterator[Path]:
     """For the workers' admin sockets. Raises SidecarError."""
+    _remove_stale(Path(runtime_dir))
     try:
         directory = Path(tempfile.mkdtemp(prefix=f"sidecar-{os.getpid()}-", dir=runtime_dir))
     except OSError as error:
@@ -259,3 +260,11 @@ def _socket_directory(runtime_dir: str) -> Iterator[Path]:
         yield directory
     finally:
         shutil.rmtree(directory, ignore_errors=True)
+
+
+def _remove_stale(runtime_dir: Path) -> None:
+    """What supervisors that were killed have left."""
+    for directory in runtime_dir.glob("sidecar-*"):
+        pid = directory.name.split("-")[1]
+        if pid.isdigit() and not Path("/proc", pid).exists():
+            shutil.rmtree(directory, ignore_errors=True)

@@ -13,7 +13,7 @@ from valve_sidecar import native
 from valve_sidecar.config import Mode
 from valve_sidecar.events import EventLog
 from valve_sidecar.flight import Flight, Outcome
-from valve_sidecar.native_intake import NativeIntake, trace_of
+from valve_sidecar.native_intake import NativeIntake
 from valve_sidecar.trace import TraceContext
 
 EVENT = b'data: {"choices":[{"index":0,"delta":{"content":"x"}}]}\n\n'
@@ -191,6 +191,20 @@ def test_a_busy_engine_is_asked_again_when_it_bears_it(driver: Driver) -> None:
     assert driver.intake.stats.question > first
 
 
+def test_whoever_asks_for_us_and_hangs_does_not_keep_the_gate_closed(driver: Driver) -> None:
+    flight = driver.arrive("POST", "/v1/completions")
+    assert flight is not None
+    driver.finish(flight, Outcome.CLIENT_GONE)
+    native.library().set_engine(driver.intake.handle, 0, 0)
+    driver.calls.tick(driver.intake.handle, time.monotonic_ns() + 4_000_000_000)
+    assert driver.gate == "asking"
+    late = driver.intake.stats.question
+    driver.calls.tick(driver.intake.handle, time.monotonic_ns() + 6_000_000_000)
+    assert driver.gate == "cooling"
+    native.library().answer(driver.intake.handle, late, native.Load.BUSY)
+    assert driver.gate == "cooling"
+
+
 def test_bypass_leaves_the_gate_alone() -> None:
     driver = Driver(Mode.BYPASS)
     flight = driver.arrive("POST", "/v1/completions")
@@ -251,8 +265,8 @@ def test_a_client_s_trace_is_joined() -> None:
     (request,) = driver.events("request")
     assert (request["trace_id"], request["parent_span_id"]) == ("1" * 32, "2" * 16)
     assert ours == f"00-{'1' * 32}-{request['span_id']}-01"
-    (closing, _), _ = driver.intake.flights_since(0)
-    assert trace_of(closing) == TraceContext("1" * 32, str(request["span_id"]), "2" * 16)
+    ((_, closing), _), _ = driver.intake.flights_since(0)
+    assert closing.trace == TraceContext("1" * 32, str(request["span_id"]), "2" * 16)
     driver.intake.close()
 
 
