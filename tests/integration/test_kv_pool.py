@@ -58,16 +58,13 @@ class Engine:
 
 
 def valve_run(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    return valve(folder, "run", *arguments)
+
+
+def valve(folder: Path, command: str, *arguments: str) -> subprocess.Popen[str]:
+    driver = "tests.integration.gpu_driver"
     return subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "tests.integration.gpu_driver",
-            "run",
-            "--runtime-dir",
-            str(folder),
-            *arguments,
-        ],
+        [sys.executable, "-m", driver, command, "--runtime-dir", str(folder), *arguments],
         env=os.environ | fake_gpu.environment() | {"FAKE_GPU_MEMORY": str(folder / "device")},
         cwd=fake_gpu.ROOT,
         stdout=subprocess.PIPE,
