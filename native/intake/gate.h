@@ -30,6 +30,7 @@ struct vlv_intake {
   bool awaits_answer;              /* that is what the timer is for */
   uint64_t numbers;                /* of requests without an id */
   struct routes routes;
+  struct tracer tracer;
   struct log log;
 };
 

@@ -175,6 +175,7 @@ class Supervisor:
             "gated": all(state["gated"] for state in states),
             "in_flight": sum(state["in_flight"] for state in states),
             "cooldown_ms": max(state["cooldown_ms"] for state in states),
+            "memory": merge_memory([state["memory"] for state in states]),
             "counters": merge_counters(counters + self._retired),
             "workers": [
                 {key: state[key] for key in ("pid", "gate", "gated", "in_flight", "counters")}
@@ -236,6 +237,15 @@ class Supervisor:
     async def _ask_all(self, path: str) -> list[tuple[Member, httpx.Response]]:
         answers = await asyncio.gather(*(member.ask(path) for member in self._members))
         return [(member, a) for member, a in zip(self._members, answers, strict=True) if a is not None]
+
+
+def merge_memory(workers: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Of each device what the worker that decides tells, else what any does."""
+    merged: dict[str, dict[str, Any]] = {}
+    for told in (device for devices in workers for device in devices):
+        if told["decides"] or told["device"] not in merged:
+            merged[told["device"]] = told
+    return list(merged.values())
 
 
 @contextmanager
