@@ -48,8 +48,8 @@ IDLE_ROUTES = frozenset(
 )
 IDLE_ENDINGS = ("/cancel", "/count_tokens", "/derender", "/render")
 
-# blocks/vllm.py refuses what a program sets by itself. Block-outermost, so that a block lies on as few pages as
-# can be; of such layouts the one that most backends read.
+# blocks/vllm.py refuses what a program sets by itself. Block-outermost, so that a block lies on few pages; of
+# such layouts the one that most backends read.
 SCHEDULER = "valve_adapters.blocks.vllm.LeasedScheduler"
 KV_POOL = KvPool(
     flags=(("--scheduler-cls", SCHEDULER), ("--kv-cache-memory-bytes", "{bytes}")),

@@ -46,17 +46,16 @@ class LeasedScheduler(AsyncScheduler):  # type: ignore[misc]
             self.prev_step_scheduled_req_ids.discard(request.request_id)
 
     def waiting_blocks(self) -> int:
-        waiting = islice(self.waiting, WAITING_LOOKED_AT)
-        return sum(-(-request.num_tokens // self.block_size) for request in waiting)
+        return sum(-(-r.num_tokens // self.block_size) for r in islice(self.waiting, WAITING_LOOKED_AT))
 
 
 def install() -> None:
     """Called in every process of vLLM's, before anything is allocated."""
-    Worker._maybe_get_memory_pool_context = within(Worker._maybe_get_memory_pool_context, _memory)
+    Worker._maybe_get_memory_pool_context = within(Worker._maybe_get_memory_pool_context, "kv_cache", _memory)
 
 
-def _memory(worker: Any, tag: str) -> AbstractContextManager[Any] | None:
-    """Where vLLM allocates; None: it decides. Raises UnsupportedError."""
+def _memory(worker: Any) -> AbstractContextManager[Any]:
+    """Where the KV cache is allocated. Raises UnsupportedError."""
     scheduler = str(worker.vllm_config.scheduler_config.scheduler_cls)
     refuse(LeasedScheduler.__name__ not in scheduler, "another scheduler than Valve's (--scheduler-cls)")
-    return pool_memory() if tag == "kv_cache" else None
+    return pool_memory()

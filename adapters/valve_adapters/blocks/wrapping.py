@@ -47,12 +47,14 @@ def lifting(method: Method) -> Method:
     return leased
 
 
-def within(method: Method, ours: Method) -> Method:
-    """Of a method that yields a context: `ours` is asked first, None leaves it to the engine."""
+def within(method: Method, tag: str, ours: Method) -> Method:
+    """Of a method that yields the context for what an argument, its tag, names. For `tag` it is ours."""
 
     @functools.wraps(method)
-    def leased(*arguments: Any, **keywords: Any) -> Any:
-        return ours(*arguments, **keywords) or method(*arguments, **keywords)
+    def leased(self: Any, *arguments: Any, **keywords: Any) -> Any:
+        if tag in (*arguments, *keywords.values()):
+            return ours(self)
+        return method(self, *arguments, **keywords)
 
     return leased
 
