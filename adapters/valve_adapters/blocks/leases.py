@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
@@ -71,13 +72,13 @@ class Leases:
     def __init__(self, engine: Engine, table: PoolTable, layout: Layout, own: EngineBlocks) -> None:
         self._engine, self._table, self._layout, self._own = engine, table, layout, own
         self._seen = table.words()
-        self._backed = set(words.backed(self._seen))
+        self._missing: Counter[int] = Counter()  # by block, pages of it that are not backed
         self._held: set[int] = set()
         self._under_way: dict[int, list[Chain]] = {}
         self._told = -1  # epoch
         self._tell_at_s = 0.0
         self._used = self._wanted = 0
-        self._hold(set(range(layout.blocks)))
+        self._hold(self._count(frozenset(range(table.pages)) - words.backed(self._seen), 1))
         self._tell(table.epoch)
 
     def sync(self) -> None:
@@ -112,15 +113,20 @@ class Leases:
             self._hold(held)
 
     def _apply(self, change: words.Change) -> None:
-        self._backed = (self._backed | change.backed) - change.unbacked
-        lost = self._layout.blocks_of_all(change.lost)
-        if lost:
+        if lost := self._layout.blocks_of_all(change.lost):
             self._recover(lost)
-        touched = self._layout.blocks_of_all(change.backed | change.unbacked)
-        unusable = {block for block in touched if not self._usable(block)}
+        touched = self._count(change.unbacked, 1) | self._count(change.backed, -1)
+        unusable = {block for block in touched if self._missing[block]}
         self._give_back(self._held & (touched - unusable))
         self._own.forget(unusable)
         self._hold(unusable)
+
+    def _count(self, pages: frozenset[int], change: int) -> set[int]:
+        """The blocks on them."""
+        for page in pages:
+            for block in self._layout.blocks_of(page):
+                self._missing[block] += change
+        return self._layout.blocks_of_all(pages)
 
     def _recover(self, lost: set[int]) -> None:
         running = self._engine.chains()
@@ -132,11 +138,8 @@ class Leases:
         self._own.forget(spoilt)
         log.info("lost %d blocks: %d of %d requests are computed anew", len(lost), len(owners), len(running))
 
-    def _usable(self, block: int) -> bool:
-        return self._backed.issuperset(self._layout.pages_of(block))
-
     def _hold(self, blocks: set[int]) -> None:
-        new = {block for block in blocks - self._held - {NULL_BLOCK} if not self._usable(block)}
+        new = blocks - self._held - {NULL_BLOCK}
         self._held |= new
         self._own.hold([self._own.blocks[block] for block in sorted(new)])
 
