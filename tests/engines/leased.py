@@ -9,6 +9,7 @@ import contextlib
 import random
 import re
 import sys
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,7 +47,10 @@ class LeasedEngine:
         """Meanwhile nothing of the engine moves."""
         generation = self.holder.close_gate()
         try:
-            await self._until(lambda: self._halted(generation), "the engine is stopped")
+            deadline_s = time.monotonic() + DEADLINE_S
+            while not self._halted(generation):
+                assert time.monotonic() < deadline_s, "the engine is not stopped"
+                await asyncio.sleep(0.001)
             yield
         finally:
             self.holder.open_gate()
@@ -68,12 +72,6 @@ class LeasedEngine:
         found = re.search(rf"^vllm:{name}{{.*}} (\S+)$", text, re.MULTILINE)
         assert found, f"vLLM tells no {name}"
         return float(found[1])
-
-    async def _until(self, condition: object, what: str) -> None:
-        assert callable(condition)
-        async with asyncio.timeout(DEADLINE_S):
-            while not condition():
-                await asyncio.sleep(0.001)
 
 
 @contextlib.asynccontextmanager
@@ -114,8 +112,8 @@ async def renew(holder: Holder) -> None:
 
 
 async def disturb(engine: LeasedEngine, seed: int, reclaims: list[int]) -> None:
-    """Until cancelled: takes pages at random moments, worthless ones and others, and gives some back. `reclaims`
-    grows by the pages of each.
+    """Until cancelled: takes pages at random moments, worthless ones and others, and gives some back.
+    `reclaims` grows by the pages of each.
     """
     rng, pool = random.Random(seed), engine.pool
     while True:

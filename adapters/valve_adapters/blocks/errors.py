@@ -17,3 +17,7 @@ class LayoutError(BlocksError):
 
 class UnsupportedError(BlocksError):
     """The engine is set up in a way in which it cannot lose blocks safely."""
+
+
+class CooperationError(BlocksError):
+    """The engine does not let go of its memory, or does not go on; tells what it answered."""
