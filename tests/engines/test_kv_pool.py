@@ -23,18 +23,18 @@ from .offline import PATIENCE_S
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 SERVER = ("-m", "vllm.entrypoints.openai.api_server")
 HERE = Path(__file__).parent
-CHUNKED = ("--max-num-batched-tokens", "64", "--enable-chunked-prefill")
+CHUNKED = ("--max-num-seqs", "8", "--max-num-batched-tokens", "40", "--enable-chunked-prefill")
 VARIANTS = {
     "cpu": (SERVER, SCHEDULER, *CHUNKED),
     "async_blocks_outermost": ((str(HERE / "vllm_variant.py"),), SCHEDULER, *CHUNKED),
 }
-TOKENS = 24
-# Three that begin alike, and share blocks; long ones, whose prompts take several steps; short ones.
-SHARED = [prompt("shared", 70) + prompt(f"tail/{number}", 10) for number in range(3)]
+TOKENS = 16
+# Two that begin alike, and share blocks; long ones, whose prompts take several steps; short ones.
+SHARED = [prompt("shared", 40) + prompt(f"tail/{number}", 8) for number in range(2)]
 PROMPTS = [
     *SHARED,
-    *(prompt(f"long/{n}", 120) for n in range(2)),
-    *(prompt(f"short/{n}", 16) for n in range(3)),
+    *(prompt(f"long/{n}", 60) for n in range(2)),
+    *(prompt(f"short/{n}", 8) for n in range(2)),
 ]
 
 
@@ -82,7 +82,7 @@ async def test_lost_pages_change_no_output(engine: LeasedEngine) -> None:
     control = [await batch(engine) for _ in range(2)]
     assert control[0] == control[1], "undisturbed runs are equal, so a disturbed one has to be"
     before = await engine.gauge("num_preemptions_total")
-    for seed in range(3):
+    for seed in range(2):
         async with disturbed(engine, seed) as reclaims:
             assert await batch(engine) == control[0]
         assert reclaims
@@ -93,7 +93,7 @@ async def test_lost_pages_change_no_output(engine: LeasedEngine) -> None:
 async def test_requests_that_are_given_up_meanwhile_change_no_output(engine: LeasedEngine) -> None:
     control = await batch(engine)
     async with disturbed(engine, 7):
-        given_up = [asyncio.create_task(ask(engine, prompt(f"up/{n}", 90), 400)) for n in range(3)]
+        given_up = [asyncio.create_task(ask(engine, prompt(f"up/{n}", 30), 400)) for n in range(3)]
         for each in given_up:
             await asyncio.sleep(0.4)
             each.cancel()
@@ -103,7 +103,7 @@ async def test_requests_that_are_given_up_meanwhile_change_no_output(engine: Lea
 
 
 async def test_pages_that_cost_nothing_cost_nothing(engine: LeasedEngine) -> None:
-    answer = asyncio.create_task(ask(engine, PROMPTS[3], 60))
+    answer = asyncio.create_task(ask(engine, PROMPTS[3], 40))
     await until_computing(engine)
     before = await engine.gauge("num_preemptions_total")
     async with engine.stopped():
@@ -116,8 +116,8 @@ async def test_pages_that_cost_nothing_cost_nothing(engine: LeasedEngine) -> Non
 
 
 async def test_only_the_owners_of_a_lost_page_are_computed_anew(engine: LeasedEngine) -> None:
-    answers = [asyncio.create_task(ask(engine, prompt(f"own/{n}", 30), 60)) for n in range(5)]
-    await until_computing(engine, 5)
+    answers = [asyncio.create_task(ask(engine, prompt(f"own/{n}", 20), 40)) for n in range(4)]
+    await until_computing(engine, 4)
     before = await engine.gauge("num_preemptions_total")
     async with engine.stopped():
         costs = engine.pool.costs
