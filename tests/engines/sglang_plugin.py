@@ -1,4 +1,4 @@
-"""A plug-in for SGLang: its KV memory is the file that VALVE_POOL_MEMORY names, so that the test can overwrite it.
+"""A plug-in for SGLang: its KV memory is the file that VALVE_POOL_MEMORY names, for the test to overwrite it.
 `entry_points` makes SGLang find it.
 """
 

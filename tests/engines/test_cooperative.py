@@ -1,5 +1,5 @@
-"""A real SGLang lets go of all its KV memory in the middle of a batch; all of it is overwritten, and no output
-changes.
+"""A real SGLang lets go of all its KV memory in the middle of a batch; all of it is overwritten, and no
+output changes.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, NamedTuple, Protocol
 
 from . import recovery, words
@@ -67,13 +68,14 @@ class Engine(Protocol):
 
 
 class Leases:
-    """One engine's leased block pool."""
+    """One engine's leased block pool. `held`: the blocks that it may not use."""
 
     def __init__(self, engine: Engine, table: PoolTable, layout: Layout, own: EngineBlocks) -> None:
         self._engine, self._table, self._layout, self._own = engine, table, layout, own
+        self._pages_of = cache(layout.pages_of)
         self._seen = table.words()
         self._missing: Counter[int] = Counter()  # by block, pages of it that are not backed
-        self._held: set[int] = set()
+        self.held: set[int] = set()
         self._under_way: dict[int, list[Chain]] = {}
         self._told = -1  # epoch
         self._tell_at_s = 0.0
@@ -105,7 +107,7 @@ class Leases:
     @contextlib.contextmanager
     def lifted(self) -> Iterator[None]:
         """Meanwhile the engine's block pool is whole; nothing may be allocated from it."""
-        held, self._held = self._held, set()
+        held, self.held = self.held, set()
         self._give_back(held)
         try:
             yield
@@ -117,7 +119,7 @@ class Leases:
             self._recover(lost)
         touched = self._count(change.unbacked, 1) | self._count(change.backed, -1)
         unusable = {block for block in touched if self._missing[block]}
-        self._give_back(self._held & (touched - unusable))
+        self._give_back(self.held & (touched - unusable))
         self._own.forget(unusable)
         self._hold(unusable)
 
@@ -139,18 +141,18 @@ class Leases:
         log.info("lost %d blocks: %d of %d requests are computed anew", len(lost), len(owners), len(running))
 
     def _hold(self, blocks: set[int]) -> None:
-        new = blocks - self._held - {NULL_BLOCK}
-        self._held |= new
+        new = blocks - self.held - {NULL_BLOCK}
+        self.held |= new
         self._own.hold([self._own.blocks[block] for block in sorted(new)])
 
     def _give_back(self, blocks: set[int]) -> None:
-        self._held -= blocks
+        self.held -= blocks
         self._own.give_back([self._own.blocks[block] for block in sorted(blocks)])
 
     def _tell(self, epoch: int) -> None:
         began_s = time.monotonic()
         chains = ((_all(chain), chain.tokens) for chain in self._engine.chains())
-        costs = recovery.costs(self._layout, chains, self._own.resumes)
+        costs = recovery.costs(self._pages_of, self._table.pages, chains, self._own.resumes)
         self._used, self._wanted = len(costs) - costs.count(0), 0
         self._ask()
         self._table.tell(epoch, costs)

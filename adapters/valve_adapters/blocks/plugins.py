@@ -13,3 +13,11 @@ def vllm() -> None:
         from .vllm import install
 
         install()
+
+
+def sglang() -> None:
+    """`sglang.srt.plugins`."""
+    if is_leased():
+        from .sglang import install
+
+        install()

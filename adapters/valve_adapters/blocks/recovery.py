@@ -5,7 +5,7 @@ cost. No I/O.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from .layout import Layout
 from .table import MOST
@@ -26,16 +26,21 @@ def spoilt(lost: Iterable[int], chains: Sequence[Sequence[int]], null: int) -> s
             return found
 
 
-def costs(layout: Layout, requests: Iterable[tuple[Sequence[int], int]], resumes: bool) -> array[int]:
+def costs(
+    pages_of: Callable[[int], Iterable[int]],
+    pages: int,
+    requests: Iterable[tuple[Sequence[int], int]],
+    resumes: bool,
+) -> array[int]:
     """By page, the tokens to compute anew if it were lost. Of each request its blocks in order and its tokens
     that are computed. `resumes`: it starts again from the first block that it lost, else from its beginning.
     """
-    total = [0] * layout.pages
+    total = [0] * pages
     for blocks, tokens in requests:
         counted: set[int] = set()
         for index, block in enumerate(blocks):
             kept = tokens * index // len(blocks) if resumes else 0
-            for page in layout.pages_of(block):
+            for page in pages_of(block):
                 if page not in counted:
                     counted.add(page)
                     total[page] += max(1, tokens - kept)

@@ -71,3 +71,10 @@ def refuse_set(config: Any, *names: str) -> None:
     """Raises UnsupportedError if any of the configuration's fields is set."""
     for name in names:
         refuse(getattr(config, name) is not None, name)
+
+
+def refuse_unless(config: Any, **wanted: object) -> None:
+    """Raises UnsupportedError if a field of the configuration has another value."""
+    for name, value in wanted.items():
+        found = getattr(config, name)
+        refuse(found != value, f"{name}={found!r} (only {value!r})")

@@ -44,16 +44,34 @@ def test_spoilt_is_the_least_set_that_is_closed(lost: set[int], chains: list[lis
 
 
 def test_losing_a_page_costs_what_comes_from_its_first_block_on() -> None:
-    assert list(costs(LAYOUT, [([0, 1, 2, 3], 40)], resumes=True)) == [40, 20, 0, 0, 0, 0, 0, 0]
-    assert list(costs(LAYOUT, [([0, 1, 2, 3], 40)], resumes=False)) == [40, 40, 0, 0, 0, 0, 0, 0]
+    assert list(costs(LAYOUT.pages_of, LAYOUT.pages, [([0, 1, 2, 3], 40)], resumes=True)) == [
+        40,
+        20,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+    ]
+    assert list(costs(LAYOUT.pages_of, LAYOUT.pages, [([0, 1, 2, 3], 40)], resumes=False)) == [
+        40,
+        40,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+    ]
 
 
 def test_a_shared_page_costs_all_its_owners() -> None:
-    assert list(costs(LAYOUT, [([0, 2], 32), ([1], 5)], resumes=True))[:2] == [37, 16]
+    assert list(costs(LAYOUT.pages_of, LAYOUT.pages, [([0, 2], 32), ([1], 5)], resumes=True))[:2] == [37, 16]
 
 
 def test_what_is_in_use_costs_something_though_nothing_is_computed() -> None:
-    assert list(costs(LAYOUT, [([4], 0)], resumes=True))[2] == 1
+    assert list(costs(LAYOUT.pages_of, LAYOUT.pages, [([4], 0)], resumes=True))[2] == 1
 
 
 def test_pages_for_blocks_are_at_least_enough() -> None:
