@@ -16,21 +16,25 @@ from pathlib import Path
 
 import httpx
 
+from valve_adapters.sglang import KV_POOL
+from valve_loadgen.completions import PATH, completion
 from valve_loadgen.cpus import cores
-from valve_loadgen.engines import MODEL, installed, vllm_python
+from valve_loadgen.engines import ENGINES, MODEL, installed, vllm_python
 from valve_loadgen.lab import ENGINE_START_S, Lab, free_port, healthy
 from valve_loadgen.processes import ready
 from valve_loadgen.target import Target
 from valve_runtime.node import Holder, Node, Side
 
+from .offline import PATIENCE_S
 from .played_pool import PlayedPool
 
 HERE = Path(__file__).parent
-SCHEDULER = "valve_adapters.blocks.vllm.LeasedScheduler"
 # float32: what is computed anew is computed in another batch, and in bfloat16 that alone can change a token.
 OPTIONS = ("--dtype", "float32", "--max-model-len", "1024", "--enforce-eager", "--block-size", "32")
 PAGE_BYTES, PAGES = 64 << 10, 1536
+SLOTS, SGLANG_PAGES = "2048", 4096  # each layer's memory begins 2 MiB after the one before or later
 DEADLINE_S = 120.0
+TOKENS = 16
 
 
 @dataclass
@@ -75,13 +79,17 @@ class LeasedEngine:
 
 
 @contextlib.asynccontextmanager
-async def leased_vllm(lab: Lab, program: tuple[str, ...], *more: str) -> AsyncIterator[LeasedEngine]:
-    """`program`: what Python runs; `more`: the server's options besides OPTIONS."""
-    pool, target = PlayedPool(lab.processes.scratch, PAGE_BYTES, PAGES), Target(port=free_port())
+async def leased(
+    lab: Lab, engine: str, port: int, pool: PlayedPool, command: list[str]
+) -> AsyncIterator[LeasedEngine]:
+    """`command` under `valve run`, on the pool; it is to serve `port`."""
+    target, kind = Target(port=port), ENGINES[engine]
+    environment = [f"{name}={value}" for name, value in pool.environment.items()]
+    run = [sys.executable, "-m", "valve_sidecar", "run", "--engine", engine, "--device", "cpu", "--", "env"]
     with Node.open(lab.processes.runtime, Side.HOLDER) as node:
         holder = Holder.register(node, "pool", ("cpu",))
-        child = lab.processes.start("leased", command(lab, pool, target, program, more))
-        await ready(child, lambda: healthy(target), ENGINE_START_S)
+        child = lab.processes.start("leased", [*run, *environment, *command])
+        await ready(child, lambda: healthy(target, kind.ready_path), ENGINE_START_S)
         renewing = asyncio.create_task(renew(holder))
         async with httpx.AsyncClient(base_url=str(target)) as client:
             try:
@@ -91,18 +99,36 @@ async def leased_vllm(lab: Lab, program: tuple[str, ...], *more: str) -> AsyncIt
                 lab.processes.stop(child)
 
 
-def command(
-    lab: Lab, pool: PlayedPool, target: Target, program: tuple[str, ...], more: tuple[str, ...]
-) -> list[str]:
-    """vLLM under `valve run`, on the pool."""
-    core = cores(lab.placement.engines)
+@contextlib.asynccontextmanager
+async def leased_vllm(lab: Lab, program: tuple[str, ...], *more: str) -> AsyncIterator[LeasedEngine]:
+    """`program`: what Python runs; `more`: the server's options besides OPTIONS."""
+    core, port = cores(lab.placement.engines), free_port()
     python = [word for word in vllm_python(1, core) if not word.startswith("VLLM_CPU_KVCACHE_SPACE")]
-    environment = [f"{name}={value}" for name, value in pool.environment.items()]
-    run = [sys.executable, "-m", "valve_sidecar", "run", "--engine", "vllm", "--device", "cpu", "--"]
-    engine = [*run, "env", f"PYTHONPATH={HERE}", *environment, "taskset", "-c", core, *python, *program]
-    model = ["--model", str(installed() / "model"), "--served-model-name", MODEL, "--port", str(target.port)]
+    model = ["--model", str(installed() / "model"), "--served-model-name", MODEL, "--port", str(port)]
     size = ["--kv-cache-memory-bytes", str(PAGE_BYTES * PAGES)]
-    return [*engine, "--host", "127.0.0.1", *model, *OPTIONS, *size, *more]
+    command = [f"PYTHONPATH={HERE}", "taskset", "-c", core, *python, *program, "--host", "127.0.0.1"]
+    pool = PlayedPool(lab.processes.scratch, PAGE_BYTES, PAGES)
+    async with leased(lab, "vllm", port, pool, [*command, *model, *OPTIONS, *size, *more]) as engine:
+        yield engine
+
+
+@contextlib.asynccontextmanager
+async def leased_sglang(lab: Lab) -> AsyncIterator[LeasedEngine]:
+    """With the flags of its preset."""
+    core, port = cores(lab.placement.engines), free_port()
+    served = ENGINES["sglang"].start(port, 1, core, ("--dtype", "float32", "--max-total-tokens", SLOTS))
+    flags = [word for flag in KV_POOL.flags for word in flag]
+    settings = [f"{name}={value}" for name, value in KV_POOL.environment.items()]
+    pool = PlayedPool(lab.processes.scratch, PAGE_BYTES, SGLANG_PAGES)
+    async with leased(lab, "sglang", port, pool, [*settings, *served, *flags]) as engine:
+        yield engine
+
+
+async def ask(engine: LeasedEngine, text: str, tokens: int = TOKENS) -> str:
+    body = {**completion(text, tokens), "stream": False}
+    del body["stream_options"]
+    response = await engine.client.post(PATH, json=body, timeout=PATIENCE_S)
+    return str(response.raise_for_status().json()["choices"][0]["text"])
 
 
 async def renew(holder: Holder) -> None:
@@ -123,3 +149,16 @@ async def disturb(engine: LeasedEngine, seed: int, reclaims: list[int]) -> None:
         gone = set(range(pool.pages)) - pool.backed
         await engine.reclaim(lost, {page for page in gone if rng.random() < 0.7})
         reclaims.append(len(lost))
+
+
+@contextlib.asynccontextmanager
+async def disturbed(engine: LeasedEngine, seed: int) -> AsyncIterator[list[int]]:
+    """Pages are taken meanwhile; in the end all are back."""
+    reclaims: list[int] = []
+    taking = asyncio.create_task(disturb(engine, seed, reclaims))
+    try:
+        yield reclaims
+    finally:
+        taking.cancel()
+        await asyncio.gather(taking, return_exceptions=True)
+        await engine.reclaim(set(), set(range(engine.pool.pages)))

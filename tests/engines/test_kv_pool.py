@@ -5,7 +5,6 @@ Every request is answered as if nothing had been, and only who must is computed 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -13,12 +12,11 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from valve_loadgen.completions import PATH, completion
+from valve_adapters.vllm import SCHEDULER
 from valve_loadgen.lab import opened_lab
 from valve_loadgen.prompts import prompt
 
-from .leased import DEADLINE_S, SCHEDULER, LeasedEngine, disturb, leased_vllm
-from .offline import PATIENCE_S
+from .leased import DEADLINE_S, LeasedEngine, ask, disturbed, leased_vllm
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 SERVER = ("-m", "vllm.entrypoints.openai.api_server")
@@ -28,7 +26,6 @@ VARIANTS = {
     "cpu": (SERVER, SCHEDULER, *CHUNKED),
     "async_blocks_outermost": ((str(HERE / "vllm_variant.py"),), SCHEDULER, *CHUNKED),
 }
-TOKENS = 16
 # Two that begin alike, and share blocks; long ones, whose prompts take several steps; short ones.
 SHARED = [prompt("shared", 40) + prompt(f"tail/{number}", 8) for number in range(2)]
 PROMPTS = [
@@ -48,28 +45,8 @@ async def engine(
             yield made
 
 
-async def ask(engine: LeasedEngine, text: str, tokens: int = TOKENS) -> str:
-    body = {**completion(text, tokens), "stream": False}
-    del body["stream_options"]
-    response = await engine.client.post(PATH, json=body, timeout=PATIENCE_S)
-    return str(response.raise_for_status().json()["choices"][0]["text"])
-
-
 async def batch(engine: LeasedEngine) -> list[str]:
     return list(await asyncio.gather(*(ask(engine, text) for text in PROMPTS)))
-
-
-@contextlib.asynccontextmanager
-async def disturbed(engine: LeasedEngine, seed: int) -> AsyncIterator[list[int]]:
-    """Pages are taken meanwhile; in the end all are back."""
-    reclaims: list[int] = []
-    taking = asyncio.create_task(disturb(engine, seed, reclaims))
-    try:
-        yield reclaims
-    finally:
-        taking.cancel()
-        await asyncio.gather(taking, return_exceptions=True)
-        await engine.reclaim(set(), set(range(engine.pool.pages)))
 
 
 async def test_its_kv_memory_is_the_pools(engine: LeasedEngine) -> None:

@@ -10,8 +10,9 @@ from sglang.srt.plugins.hook_registry import HookRegistry, HookType
 
 from .leases import Chain, EngineBlocks, open_leases
 from .memory import pool_memory
+from .table import is_online
 from .tensors import indexes, parts, row, without
-from .wrapping import refuse_unless
+from .wrapping import refuse, refuse_unless
 
 
 class LeasedSlots:
@@ -20,6 +21,7 @@ class LeasedSlots:
     def __init__(self, scheduler: Any) -> None:
         """Raises UnsupportedError, TableError, LayoutError."""
         self.scheduler, told = scheduler, scheduler.server_args
+        refuse(is_online(), "an online engine of this kind")
         refuse_unless(told, tp_size=1, pp_size=1, dp_size=1, page_size=1, chunked_prefill_size=-1)
         refuse_unless(told, disable_radix_cache=True, disable_overlap_schedule=True)
         self.slots = scheduler.token_to_kv_pool_allocator

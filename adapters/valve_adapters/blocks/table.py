@@ -14,6 +14,7 @@ from .errors import TableError
 from .words import WORD_BYTES
 
 VARIABLE = "VALVE_POOL"
+ROLE = "VALVE_POOL_ROLE"
 MAGIC = b"VLVPOOL1"
 VERSION = 1
 HEADER = struct.Struct("=8sIII")  # magic, layout version, bytes of a page, number of pages
@@ -64,6 +65,11 @@ class PoolTable:
 def is_leased() -> bool:
     """Whether `valve run --kv-pool` has started this process."""
     return bool(os.environ.get(VARIABLE))
+
+
+def is_online() -> bool:
+    """Whether the pool's pages come and are asked for, rather than go."""
+    return os.environ.get(ROLE) == "online"
 
 
 def table_of_environment() -> PoolTable:
