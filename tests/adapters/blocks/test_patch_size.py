@@ -17,37 +17,23 @@ from valve_adapters import blocks
 
 FOLDER = Path(blocks.__path__[0])
 MOST = 20
-OURS = {
-    # of valve_adapters.blocks
-    *("Chain", "EngineBlocks", "LeasedScheduler", "UnsupportedError", "TableError", "LayoutError"),
-    *("landing", "launching", "lifting", "refuse", "refuse_set", "within", "open_leases", "pool_memory"),
-    *("leases", "memory", "wrapping", "chains", "preempt", "waiting_blocks", "install", "WAITING_LOOKED_AT"),
-    # of the standard library
-    *("annotations", "Any", "typing", "time", "monotonic", "contextlib", "AbstractContextManager"),
-    *("itertools", "islice", "remove", "__future__", "__name__"),
-    # our own variables
-    *("self", "arguments", "keywords", "own", "parts", "part", "pool", "blocks", "request", "requests"),
-    *("worker", "scheduler", "r", "_memory"),
-    # of blocks/sglang.py
-    *("tensors", "indexes", "parts", "row", "without", "refuse_unless", "LeasedSlots", "look", "leave"),
-    *(
-        "hold",
-        "give_back",
-        "install",
-        "_allocate",
-        "_schedule",
-        "_land",
-        "_leased",
-        "_forget",
-        "_blocks",
-        "_requests",
-        "found",
-        "_",
-    ),
-    *("told", "buffers", "batches", "batch", "retracted", "held", "places", "table", "index", "length"),
-    *("each", "like", "target", "hook", "HOOKS", "create", "schedule", "process", "result", "leased", "sync"),
-    *("leased_slots", "slots", "resumes", "append", "items", "values", "finally"),
-}
+BLOCKS = """
+    Chain EngineBlocks LayoutError LeasedScheduler LeasedSlots TableError UnsupportedError
+    WAITING_LOOKED_AT chains held hold give_back indexes install is_online landing launching leases
+    lifting memory open_leases parts pool_memory preempt refuse refuse_set refuse_unless resumes row
+    sync table tensors waiting_blocks within without wrapping
+"""
+LIBRARY = """
+    AbstractContextManager Any __future__ __name__ annotations append contextlib islice items
+    itertools monotonic remove time typing values
+"""
+VARIABLES = """
+    HOOKS _ _allocate _blocks _forget _land _leased _memory _requests _schedule arguments batch
+    batches blocks buffers create each hook index keywords leased leased_slots leave length like
+    look own part places pool process r request requests result retracted schedule scheduler self
+    slots target told worker
+"""
+OURS = {*BLOCKS.split(), *LIBRARY.split(), *VARIABLES.split()}
 PYTHON = {*keyword.kwlist, *dir(builtins), "__init__"}
 
 
