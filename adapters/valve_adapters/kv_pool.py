@@ -13,10 +13,15 @@ class KvPoolError(Exception):
 
 
 def on_pool(preset: Preset, prepared: Prepared, environment: Mapping[str, str], size: int) -> Prepared:
-    """The command on a pool of `size` bytes. Raises KvPoolError."""
+    """The command on a pool of `size` bytes; a program that we do not know may know what to do with one.
+
+    Raises KvPoolError.
+    """
     pool = preset.kv_pool
     if pool is None:
-        raise KvPoolError("--kv-pool is for engines that can lose KV memory: vLLM and SGLang (see --engine)")
+        if preset.programs:
+            raise KvPoolError("--kv-pool is for engines that can lose KV memory: vLLM and SGLang")
+        return prepared
     _refuse(pool, prepared.argv)
     words = [word.format(bytes=size) for flag in pool.flags for word in flag]
     flags = tuple(words) if takes_flags(preset, prepared.argv) else ()

@@ -6,7 +6,7 @@ from valve_adapters.kv_pool import KvPoolError, left_to_the_program, on_pool
 from valve_adapters.preset import Prepared, Preset, prepare
 from valve_adapters.registry import ADAPTERS
 
-VLLM, TRTLLM = (ADAPTERS[name].preset for name in ("vllm", "tensorrt-llm"))
+VLLM, SGLANG, TRTLLM = (ADAPTERS[name].preset for name in ("vllm", "sglang", "tensorrt-llm"))
 SIZE = 8 << 30
 
 
@@ -64,3 +64,15 @@ def test_one_is_as_good_as_not_set() -> None:
 def test_an_engine_that_keeps_its_memory_is_refused() -> None:
     with pytest.raises(KvPoolError, match="vLLM and SGLang"):
         pooled(TRTLLM, "trtllm-serve m")
+
+
+def test_sglang_gets_what_its_plugin_needs() -> None:
+    prepared = pooled(SGLANG, "python -m sglang.launch_server --model-path m --disable-radix-cache")
+    assert {"--disable-radix-cache", "--disable-overlap-schedule", "-1"} <= set(prepared.flags)
+    assert prepared.environment["SGLANG_ENABLE_STRICT_MEM_CHECK_DURING_IDLE"] == "0"
+    with pytest.raises(KvPoolError, match="--chunked-prefill-size itself"):
+        pooled(SGLANG, "sglang serve --chunked-prefill-size 4096")
+
+
+def test_a_program_that_is_not_known_may_have_a_plugin_of_its_own() -> None:
+    assert pooled(Preset(), "python mine.py").argv == ["python", "mine.py"]
