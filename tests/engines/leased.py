@@ -35,6 +35,7 @@ PAGE_BYTES, PAGES = 64 << 10, 1536
 SLOTS, SGLANG_PAGES = "2048", 4096  # each layer's memory begins 2 MiB after the one before or later
 DEADLINE_S = 120.0
 TOKENS = 16
+RECLAIMS = 12
 
 
 @dataclass
@@ -138,11 +139,11 @@ async def renew(holder: Holder) -> None:
 
 
 async def disturb(engine: LeasedEngine, seed: int, reclaims: list[int]) -> None:
-    """Until cancelled: takes pages at random moments, worthless ones and others, and gives some back.
-    `reclaims` grows by the pages of each.
+    """Takes pages at random moments, worthless ones and others, and gives some back; so often that it hits
+    every part of a batch, and no more: a slow machine would never get on. `reclaims` grows by the pages of each.
     """
     rng, pool = random.Random(seed), engine.pool
-    while True:
+    for _ in range(RECLAIMS):
         await asyncio.sleep(rng.uniform(0.05, 0.6))
         costly = [page for page, cost in enumerate(pool.costs) if cost]
         lost = {*rng.sample(range(pool.pages), 3), *rng.sample(costly, min(len(costly), 1))}
