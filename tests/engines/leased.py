@@ -140,7 +140,7 @@ async def renew(holder: Holder) -> None:
 
 async def disturb(engine: LeasedEngine, seed: int, reclaims: list[int]) -> None:
     """Takes pages at random moments, worthless ones and others, and gives some back; so often that it hits
-    every part of a batch, and no more: a slow machine would never get on. `reclaims` grows by the pages of each.
+    every part of a batch, and no more: a slow machine would never get on. `reclaims` grows by what it took.
     """
     rng, pool = random.Random(seed), engine.pool
     for _ in range(RECLAIMS):
