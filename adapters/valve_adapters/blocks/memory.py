@@ -13,6 +13,7 @@ SHIM = "VALVE_SHIM"
 CPU_MEMORY = "VALVE_POOL_MEMORY"
 ALIGNMENT = 2 << 20
 Context: TypeAlias = AbstractContextManager[Any]
+_kept: list[Any] = []  # the allocator has to outlive what it has allocated
 
 
 def pool_memory() -> Context:
@@ -30,8 +31,10 @@ def _from_shim(shim: str) -> Context:
     import torch
 
     allocator = torch.cuda.memory.CUDAPluggableAllocator(shim, "vlv_pool_alloc", "vlv_pool_free")
-    pool: Context = torch.cuda.use_mem_pool(torch.cuda.MemPool(allocator.allocator()))
-    return pool
+    pool = torch.cuda.MemPool(allocator.allocator())
+    _kept.extend((allocator, pool))
+    context: Context = torch.cuda.use_mem_pool(pool)
+    return context
 
 
 def _from_file(path: Path) -> Context:
