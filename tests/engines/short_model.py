@@ -1,5 +1,5 @@
-"""Run by the engines' Python: the first layers of the model, with its weights. What they say makes no sense, but
-depends on every token before, and a slow machine gets far with them. `short_model.py MODEL OUT`.
+"""Run by the engines' Python: the first layers of the model, with its weights. What they say makes no sense,
+but depends on every token before, and a slow machine gets far with them. `short_model.py MODEL OUT`.
 """
 
 import sys
