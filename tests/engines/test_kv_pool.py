@@ -13,6 +13,7 @@ import pytest
 import pytest_asyncio
 
 from valve_adapters.vllm import SCHEDULER
+from valve_loadgen.errors import BenchError
 from valve_loadgen.lab import opened_lab
 from valve_loadgen.prompts import prompt
 
@@ -133,10 +134,9 @@ async def test_a_mistake_is_caught(tmp_path: Path) -> None:
     assert any(output != control for output in outputs)
 
 
-async def test_a_setup_that_cannot_lose_blocks_is_refused(tmp_path: Path) -> None:
-    speculative = '{"method": "ngram", "num_speculative_tokens": 2}'
-    with opened_lab(tmp_path) as lab, pytest.raises(Exception, match="speculative_config"):
-        async with leased_vllm(
-            lab, SERVER, "--scheduler-cls", SCHEDULER, "--speculative-config", speculative
-        ):
+async def test_without_valves_scheduler_it_does_not_start(tmp_path: Path) -> None:
+    """It would compute on lost memory."""
+    with opened_lab(tmp_path) as lab, pytest.raises(BenchError):
+        async with leased_vllm(lab, SERVER):
             pass
+    assert "no block can be lost safely with another scheduler" in (tmp_path / "leased.log").read_text()
