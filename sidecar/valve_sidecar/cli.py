@@ -9,6 +9,7 @@ import os
 import sys
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import orjson
@@ -33,6 +34,8 @@ from .admin_client import AdminClient
 from .config import DATA_PLANES, ENGINES, LOG_LEVELS, POLICIES, Mode, ServeConfig, load_config
 from .errors import SidecarError
 from .logs import log_like_a_service, set_up_logging
+from .reclaim_limit import ReclaimLimit
+from .reservation import Reservation
 from .serve import serve
 from .status import read_status, render_status, watch_status
 from .tail import print_events
@@ -69,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     benches.set_defaults(act=bench.main)
     plans = commands.add_parser("plan", help=plan.SUMMARY)
     plan.add_arguments(plans)
-    plans.set_defaults(act=plan.main)
+    plans.set_defaults(act=partial(plan.main, policy=lambda _usage: Reservation(ReclaimLimit())))
     return parser
 
 
@@ -93,6 +96,12 @@ def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="a histogram of the time from a request's head to the gate signalled",
     )
     parser.add_argument("--cooldown-ms", help="fixed cool-down; default: twice the largest recent decode gap")
+    parser.add_argument(
+        "--kv-reserve",
+        metavar="PAGES",
+        help="KV pages (2 MiB) kept for online work where tenants share them: a number, or auto (auto)",
+    )
+    parser.add_argument("--reclaims-per-hour", help="how often tenants may lose KV pages, at most (30)")
     parser.add_argument("--grace-s", help="on SIGTERM, how long running exchanges may take (300)")
     parser.add_argument("--otlp-endpoint", help="send traces to this OpenTelemetry collector (OTLP/HTTP)")
     parser.add_argument("--trace-share", help="of requests without a trace of their client's, 0 to 1 (1)")
@@ -203,6 +212,8 @@ def _serve(args: argparse.Namespace) -> int:
         "data_plane",
         "measure_arrivals",
         "cooldown_ms",
+        "kv_reserve",
+        "reclaims_per_hour",
         "grace_s",
         "otlp_endpoint",
         "trace_share",
