@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import random
 import re
-import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -32,8 +31,8 @@ from .played_pool import PlayedPool
 HERE = Path(__file__).parent
 # float32: what is computed anew is computed in another batch, and in bfloat16 that alone can change a token.
 OPTIONS = ("--dtype", "float32", "--max-model-len", "1024", "--enforce-eager", "--block-size", "32")
-PAGE_BYTES, PAGES = 64 << 10, 256
-SLOTS, SGLANG_PAGES = "2048", 320  # its layers are allocated apart
+PAGE_BYTES, PAGES = 64 << 10, 1536
+SLOTS, SGLANG_PAGES = "2048", 2048  # its layers are allocated apart
 DEADLINE_S = 120.0
 TOKENS = 16
 RECLAIMS = 12
@@ -106,7 +105,7 @@ async def leased_vllm(lab: Lab, program: tuple[str, ...], *more: str) -> AsyncIt
     """`program`: what Python runs; `more`: the server's options besides OPTIONS."""
     core, port = cores(lab.placement.engines), free_port()
     python = [word for word in vllm_python(1, core) if not word.startswith("VLLM_CPU_KVCACHE_SPACE")]
-    model = ["--model", str(short_model()), "--served-model-name", MODEL, "--port", str(port)]
+    model = ["--model", str(installed() / "model"), "--served-model-name", MODEL, "--port", str(port)]
     size = ["--kv-cache-memory-bytes", str(PAGE_BYTES * PAGES)]
     command = [f"PYTHONPATH={HERE}", "taskset", "-c", core, *python, *program, "--host", "127.0.0.1"]
     pool = PlayedPool(lab.processes.scratch, PAGE_BYTES, PAGES)
@@ -119,21 +118,11 @@ async def leased_sglang(lab: Lab) -> AsyncIterator[LeasedEngine]:
     """With the flags of its preset."""
     core, port = cores(lab.placement.engines), free_port()
     served = ENGINES["sglang"].start(port, 1, core, ("--dtype", "float32", "--max-total-tokens", SLOTS))
-    served += ["--model-path", str(short_model())]
     flags = [word for flag in KV_POOL.flags for word in flag]
     settings = [f"{name}={value}" for name, value in KV_POOL.environment.items()]
     pool = PlayedPool(lab.processes.scratch, PAGE_BYTES, SGLANG_PAGES)
     async with leased(lab, "sglang", port, pool, [*settings, *served, *flags]) as engine:
         yield engine
-
-
-def short_model() -> Path:
-    """Made once."""
-    made = installed() / "short"
-    if not made.is_dir():
-        python = installed() / "venv/bin/python"
-        subprocess.run([python, HERE / "short_model.py", installed() / "model", made], check=True)
-    return made
 
 
 async def ask(engine: LeasedEngine, text: str, tokens: int = TOKENS) -> str:
