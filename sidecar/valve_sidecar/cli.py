@@ -14,7 +14,8 @@ from pathlib import Path
 
 import orjson
 
-from valve_adapters.preset import WEEK_S, Prepared, prepare
+from valve_adapters.kv_pool import KvPoolError, left_to_the_program, on_pool
+from valve_adapters.preset import WEEK_S, Prepared, Preset, prepare
 from valve_adapters.registry import by_name, guess
 from valve_loadgen import cli as bench
 from valve_loadgen.plan import cli as plan
@@ -22,6 +23,7 @@ from valve_runtime.devices import refuse_mps, resolve
 from valve_runtime.doctor import examine, healthy, render_checks
 from valve_runtime.errors import TenantError, ValveRuntimeError
 from valve_runtime.kv_pool import PoolOptions, check_devices, pages_of
+from valve_runtime.ledger import PAGE_BYTES
 from valve_runtime.notice import say
 from valve_runtime.recovery import recover
 from valve_runtime.run import RunOptions, run
@@ -234,10 +236,12 @@ def _run(args: argparse.Namespace) -> int:
     devices = resolve((*(args.device or ()), *gpus))
     refuse_mps(devices)
     pool = _pool(args, devices)
+    prepared = _prepare(args, argv, pool)
     if args.online and pool:
-        online = OnlineOptions(args.job, devices, _runtime_dir(args), pool, _names_gpus(args))
-        run_online(argv, online)
-    prepared = _prepare(args, argv)
+        online = OnlineOptions(
+            args.job, devices, _runtime_dir(args), pool, _names_gpus(args), prepared.environment
+        )
+        run_online(prepared.argv, online)
     options = RunOptions(
         args.job,
         devices,
@@ -264,17 +268,30 @@ def _pool(args: argparse.Namespace, devices: tuple[str, ...]) -> PoolOptions | N
     return PoolOptions(args.kv_pool, start, args.online)
 
 
-def _prepare(args: argparse.Namespace, argv: list[str]) -> Prepared:
-    """Applies the engine's preset, and tells what that changes."""
+def _prepare(args: argparse.Namespace, argv: list[str], pool: PoolOptions | None) -> Prepared:
+    """Applies the engine's preset, and tells what that changes. Raises TenantError."""
     adapter = guess(argv) if args.engine == "auto" else by_name(args.engine)
-    prepared = prepare(adapter.preset, argv, os.environ)
+    prepared = Prepared(argv, {}, 0) if args.online else prepare(adapter.preset, argv, os.environ)
     if args.max_stopped_s is not None:
         prepared = replace(prepared, max_stopped_s=args.max_stopped_s)
+    if pool:
+        prepared = _prepare_pool(adapter.preset, prepared, pool)
     if prepared.told:
         say(f"for {adapter.name}: {prepared.told}")
     if prepared.max_stopped_s:
         say(f"stopped for {prepared.max_stopped_s:g} s at most: then it runs for 2 s, whatever the gate says")
     return prepared
+
+
+def _prepare_pool(preset: Preset, prepared: Prepared, pool: PoolOptions) -> Prepared:
+    """Raises TenantError."""
+    size = pool.pages * PAGE_BYTES
+    if left := left_to_the_program(preset, prepared.argv, size):
+        say(f"this program has to start its engine with {left}")
+    try:
+        return on_pool(preset, prepared, os.environ, size)
+    except KvPoolError as error:
+        raise TenantError(str(error)) from error
 
 
 def _pages(text: str) -> int:
