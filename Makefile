@@ -4,16 +4,18 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 DEMO_STAMP := $(VENV)/.demo-ready
+CLUSTER_STAMP := $(VENV)/.cluster-ready
 ENGINES := .cache/engines
 ENGINES_STAMP := $(ENGINES)/.ready
 export PYTHONPATH := sidecar:gpu_runtime:adapters:loadgen
 
-.PHONY: help setup native demo test engines test-engines sanitize check format bench bench-observability clean
+.PHONY: help setup native demo test engines test-engines test-cluster sanitize check format bench bench-observability clean
 
 help:
 	@echo "make demo    four arms on real engines, about three minutes"
 	@echo "make test    every test that needs no GPU"
 	@echo "make test-engines  tests on real vLLM, SGLang and llama.cpp (4 GB once; SLOW=1: those of minutes, too)"
+	@echo "make test-cluster  chart, examples, a real Pod, load balancers (450 MB once; uses podman, haproxy, prometheus if there)"
 	@echo "make check   lint, types, import rules, C format"
 	@echo "make sanitize  the C tests under ASan, UBSan and TSan"
 	@echo "make native  build the C library (after a change in native/)"
@@ -53,6 +55,13 @@ $(ENGINES_STAMP): $(shell find deploy/engines -name "*.sh" -o -name "*.py") | $(
 
 test-engines: engines
 	$(BIN)/python -m pytest tests/engines $(if $(SLOW),,-m "not slow")
+
+$(CLUSTER_STAMP): $(DEMO_STAMP)
+	$(BIN)/pip install -q --disable-pip-version-check $$($(PYTHON) deploy/requirements.py pyproject.toml --only cluster)
+	touch $@
+
+test-cluster: setup $(CLUSTER_STAMP)
+	$(BIN)/python -m pytest tests/cluster
 
 # The C tests again under the address, undefined-behaviour and thread sanitizers.
 sanitize: sanitize-address+undefined sanitize-thread
