@@ -28,7 +28,8 @@ static void note_close(struct vlv_intake *intake, struct flight *flight) {
   flight->closed_gate = true;
   struct entry entry = {
       .t_ns = intake->signalled_ns, .kind = VLV_EVENT_CLOSE, .generation = intake->generation};
-  log_text(&intake->log, entry, flight->readable_ns, flight->texts, flight->request_id_len);
+  struct cause cause = {flight->readable_ns, flight->trace};
+  log_text(&intake->log, entry, cause, flight->texts, flight->request_id_len);
 }
 
 static void account_closed_time(struct vlv_intake *intake, uint64_t now_ns) {

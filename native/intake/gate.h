@@ -27,6 +27,7 @@ struct vlv_intake {
   uint64_t timer_ns, timer_epoch;  /* UINT64_MAX: none */
   uint64_t numbers;                /* of requests without an id */
   struct routes routes;
+  struct tracer tracer;
   struct log log;
 };
 

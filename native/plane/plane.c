@@ -18,12 +18,14 @@ void pieces_reset(struct pieces *pieces) {
 }
 
 void bury(struct vlv_plane *plane, struct endpoint *endpoint) {
+  if (plane->listen_again_ns > 0) plane->listen_again_ns = plane->now_ns;
   list_append(&plane->dying, &endpoint->timer);
 }
 
+/* Of an eventfd. One that is full has been told already. */
 static void tell(int fd) {
   uint64_t one = 1;
-  if (fd >= 0 && write(fd, &one, sizeof one) < 0 && errno != EAGAIN) abort(); /* an eventfd cannot fail */
+  if (fd >= 0 && write(fd, &one, sizeof one) < 0) return;
 }
 
 void exchange_counted(struct vlv_plane *plane, int change) {
@@ -34,32 +36,26 @@ void exchange_counted(struct vlv_plane *plane, int change) {
 
 /* ---- what others ask of the thread ---- */
 
-void vlv_plane_post(struct vlv_plane *plane, void (*task)(void *, uint64_t, uint64_t), void *context,
-                    uint64_t first, uint64_t second) {
+int vlv_plane_post(struct vlv_plane *plane, void (*task)(void *, uint64_t, uint64_t), void *context,
+                   uint64_t first, uint64_t second) {
   pthread_mutex_lock(&plane->mutex);
-  if (plane->task_count == plane->task_capacity) {
-    size_t capacity = plane->task_capacity * 2 + 8;
-    struct task *tasks = realloc(plane->tasks, capacity * sizeof *tasks);
-    if (tasks == NULL) abort();
-    plane->tasks = tasks;
-    plane->task_capacity = capacity;
-  }
-  plane->tasks[plane->task_count++] = (struct task){task, context, first, second};
+  bool room = plane->task_count < VLV_TASKS_MAX;
+  if (room) plane->tasks[plane->task_count++] = (struct task){task, context, first, second};
   pthread_mutex_unlock(&plane->mutex);
   tell(plane->wake.fd);
+  return room ? 0 : -ENOBUFS;
 }
 
 static void run_tasks(struct vlv_plane *plane) {
+  struct task tasks[VLV_TASKS_MAX];
   uint64_t times;
-  if (read(plane->wake.fd, &times, sizeof times) < 0 && errno != EAGAIN) abort();
+  if (read(plane->wake.fd, &times, sizeof times) < 0) return; /* told already */
   pthread_mutex_lock(&plane->mutex);
-  struct task *tasks = plane->tasks;
   size_t count = plane->task_count;
-  plane->tasks = NULL;
-  plane->task_count = plane->task_capacity = 0;
+  memcpy(tasks, plane->tasks, count * sizeof *tasks);
+  plane->task_count = 0;
   pthread_mutex_unlock(&plane->mutex);
   for (size_t i = 0; i < count; i++) tasks[i].run(tasks[i].context, tasks[i].first, tasks[i].second);
-  free(tasks);
 }
 
 static void stop_listening(struct vlv_plane *plane) {
@@ -77,8 +73,8 @@ static void drain_task(void *context, uint64_t fd, uint64_t unused) {
   exchange_counted(plane, 0);
 }
 
-void vlv_plane_drain(struct vlv_plane *plane, int drained_fd) {
-  vlv_plane_post(plane, drain_task, plane, (uint64_t)drained_fd, 0);
+int vlv_plane_drain(struct vlv_plane *plane, int drained_fd) {
+  return vlv_plane_post(plane, drain_task, plane, (uint64_t)drained_fd, 0);
 }
 
 void vlv_plane_reuse_streams(void *plane, uint64_t reuse, uint64_t unused) {
@@ -88,11 +84,6 @@ void vlv_plane_reuse_streams(void *plane, uint64_t reuse, uint64_t unused) {
 
 uint64_t vlv_plane_exchanges(const struct vlv_plane *plane) {
   return atomic_load_explicit(&plane->exchanges, memory_order_relaxed);
-}
-
-static void stop_task(void *context, uint64_t first, uint64_t second) {
-  (void)first, (void)second;
-  ((struct vlv_plane *)context)->stopping = true;
 }
 
 void vlv_plane_set_engine(struct vlv_plane *plane, const struct sockaddr_storage *addresses,
@@ -166,7 +157,7 @@ static void *plane_main(void *argument) {
   struct epoll_event events[EVENTS_AT_ONCE];
   hurry();
   plane->now_ns = vlv_now_ns();
-  while (!plane->stopping) {
+  while (!atomic_load(&plane->stopping)) {
     keep_time(plane);
     int count = epoll_wait(plane->epoll_fd, events, EVENTS_AT_ONCE, time_left(plane));
     plane->now_ns = vlv_now_ns();
@@ -224,7 +215,6 @@ static void destroy(struct vlv_plane *plane) {
   if (plane->epoll_fd >= 0) close(plane->epoll_fd);
   pthread_mutex_destroy(&plane->mutex);
   free(plane->listeners);
-  free(plane->tasks);
   free(plane->engine_name);
   free(plane->authority);
   free(plane);
@@ -245,7 +235,8 @@ struct vlv_plane *vlv_plane_create(const struct vlv_plane_options *options) {
 
 void vlv_plane_stop(struct vlv_plane *plane) {
   if (plane->listening) {
-    vlv_plane_post(plane, stop_task, plane, 0, 0);
+    atomic_store(&plane->stopping, true);
+    tell(plane->wake.fd);
     pthread_join(plane->thread, NULL);
   }
   destroy(plane);

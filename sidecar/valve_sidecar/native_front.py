@@ -39,6 +39,7 @@ class NativeFront:
             self._mode,
             given.fixed_cooldown_ns,
             measures_arrivals=given.config.measure_arrivals,
+            trace_share=given.config.trace_share if given.config.otlp_endpoint else None,
             worker=given.number,
         )
         self._seen = Counters()  # latencies and preemptions; the thread counts the rest
@@ -181,6 +182,7 @@ class NativeFront:
         return self._seen.as_dict() | {
             "passed_through": stats.passed_through,
             "tokens": stats.tokens,
+            "input_tokens": stats.input_tokens,
             "drained_s": (stats.drained_ns + idle_ns) / 1e9,
             "closes_per_request_max": stats.closes_per_request_max,
             "requests": {outcome: count for outcome, count in requests if count},

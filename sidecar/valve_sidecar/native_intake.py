@@ -17,6 +17,7 @@ from .config import Mode
 from .events import Record, request_record
 from .flight import Flight, Outcome
 from .native import EventKind
+from .trace import TraceContext
 
 BATCH = 64  # events that are copied at once: the plane's thread may wait for that long
 FLIGHT_KINDS = 1 << EventKind.CLOSE | 1 << EventKind.REQUEST
@@ -34,9 +35,11 @@ class NativeIntake:
         mode: Mode,
         fixed_cooldown_ns: int | None,
         *,
-        measures_arrivals: bool,
-        worker: int,
+        measures_arrivals: bool = False,
+        trace_share: float | None = None,
+        worker: int = 0,
     ) -> None:
+        """`trace_share`: of the requests whose client has not decided; None: nothing is traced."""
         self.adapter, self._worker = adapter, worker
         self._library = native.library()
         self.notice_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
@@ -46,6 +49,7 @@ class NativeIntake:
             measures_arrivals,
             NO_FIXED_COOLDOWN if fixed_cooldown_ns is None else fixed_cooldown_ns,
             self.notice_fd,
+            -1.0 if trace_share is None else trace_share,
             self._asked,
         )
         self.handle: int = self._library.intake_create(ctypes.byref(options))
@@ -89,7 +93,7 @@ class NativeIntake:
 
     def _format(self, event: native.Event) -> Record:
         if event.kind == EventKind.MADE:
-            return cast(Record, orjson.loads(event.made))
+            return cast(Record, orjson.loads(event.text("made")))
         if event.kind != EventKind.REQUEST:
             return format_event(event)
         flight = flight_of(event, self.adapter.name)
@@ -133,20 +137,31 @@ def format_event(event: native.Event) -> Record:
     if event.kind != EventKind.LAPSE:
         record["generation"] = event.generation
     if event.kind == EventKind.CLOSE:
-        record["request_id"] = event.request_id
+        record["request_id"] = event.text("request_id")
     return record
 
 
 def flight_of(event: native.Event, engine: str) -> Flight:
-    """Of a closing or an ended request: what the thread noted of it. What the answer's text tells of itself
-    is not read here; more than one token over time is taken for a stream.
-    """
-    flight = Flight(event.request_id, event.path, None, event.readable_ns, engine=engine)
+    """Of a closing or an ended request: what the thread noted of it."""
+    flight = Flight(event.text("request_id"), event.text("path"), None, event.readable_ns, engine=engine)
     for name in ("generation", "arrival_ns", "gate_ns", "closes_seen", "first_token_ns", "last_token_ns"):
         setattr(flight, name, getattr(event, name))
     for name in ("finished_ns", "tokens", "max_gap_ns", "status"):
         setattr(flight, name, getattr(event, name))
     flight.upgrade, flight.closed_gate = bool(event.upgrade), bool(event.closed_gate)
     flight.outcome = Outcome(native.OUTCOMES[event.outcome])
-    flight.answer = Answer(streamed=event.last_token_ns > event.first_token_ns)
+    flight.answer, flight.trace = answer_of(event), trace_of(event)
     return flight
+
+
+def answer_of(event: native.Event) -> Answer:
+    reasons = tuple(filter(None, event.text("finish_reasons").split(",")))
+    streamed = bool(event.streamed)
+    return Answer(event.text("model"), event.text("response_id"), reasons, event.input_tokens, streamed)
+
+
+def trace_of(event: native.Event) -> TraceContext | None:
+    if not event.span:
+        return None
+    parent = f"{event.parent:016x}" if event.parent else ""
+    return TraceContext(f"{event.trace_high:016x}{event.trace_low:016x}", f"{event.span:016x}", parent)

@@ -77,25 +77,24 @@ class NativePlane:
             self._resolving.cancel()
             await asyncio.gather(self._resolving, return_exceptions=True)
         self._listener.close()
+        fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         try:
-            await asyncio.wait_for(self._wait_drained(self._handle), grace_s)
+            await asyncio.wait_for(self._wait_drained(self._handle, fd), grace_s)
         except TimeoutError:
             running = self._library.plane_exchanges(self._handle)
             log.warning("cutting %d exchanges after %g s of grace", running, grace_s)
         handle, self._handle = self._handle, None
         await asyncio.to_thread(self._library.plane_stop, handle)
+        os.close(fd)  # not before: the thread writes to it
 
-    async def _wait_drained(self, handle: int) -> None:
+    async def _wait_drained(self, handle: int, fd: int) -> None:
         loop, drained = asyncio.get_running_loop(), asyncio.Event()
-        fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         loop.add_reader(fd, drained.set)
         try:
-            self._library.plane_drain(handle, fd)
+            check_taken(self._library.plane_drain(handle, fd))
             await drained.wait()
         finally:
             loop.remove_reader(fd)
-            self._library.plane_drain(handle, -1)  # before it is closed: the thread writes to it
-            os.close(fd)
 
     def _create(self, sockets: Sequence[socket.socket]) -> int:
         """The plane owns the sockets from here on."""
@@ -125,7 +124,7 @@ class NativePlane:
         """Runs a function of the library on the plane's thread, soon; nothing once it has drained."""
         if self._handle is not None:
             address = ctypes.cast(task, ctypes.c_void_p)
-            self._library.plane_post(self._handle, address, context, first, second)
+            check_taken(self._library.plane_post(self._handle, address, context, first, second))
 
     # ---- where the engine is ----
 
@@ -143,6 +142,12 @@ class NativePlane:
         while True:
             await asyncio.sleep(RESOLVE_AGAIN_S)
             await self._resolve()
+
+
+def check_taken(result: int) -> None:
+    """Of what was asked of the thread."""
+    if result < 0:
+        log.error("the data plane's thread hangs: it takes no more orders")
 
 
 async def engine_addresses(upstream: Address) -> list[bytes]:

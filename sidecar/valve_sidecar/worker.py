@@ -183,9 +183,7 @@ class Worker:
 
 def make_front(given: Surroundings, adapter: Adapter) -> Front:
     """Without the library the data plane on aiohttp serves, ungated: online traffic goes on."""
-    if given.config.data_plane == "native" and given.config.otlp_endpoint:
-        log.warning("traces need the data plane on aiohttp, which is used: the native one starts none")
-    elif given.config.data_plane == "native":
+    if given.config.data_plane == "native":
         try:
             return NativeFront(given, adapter)
         except SegmentError as error:
