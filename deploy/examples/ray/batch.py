@@ -2,8 +2,8 @@
 
     python batch.py in.jsonl out/ --workers 2 -- ENGINE_COMMAND --port {port}
 
-Ray's own processes are never stopped: a raylet that stands still is taken for dead. What is stopped is the engine; its
-worker waits for the answer, so requests have no time-out.
+Ray's own processes are never stopped: a raylet that stands still is taken for dead. What is stopped is the
+engine; its worker waits for the answer, so requests have no time-out.
 """
 
 import argparse
@@ -46,7 +46,8 @@ class Tenant:
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         body = json.dumps({"prompt": row["prompt"], "max_tokens": int(row["max_tokens"])}).encode()
-        request = urllib.request.Request(f"{self.url}/v1/completions", body, {"Content-Type": "application/json"})
+        headers = {"Content-Type": "application/json"}
+        request = urllib.request.Request(f"{self.url}/v1/completions", body, headers)
         with urllib.request.urlopen(request) as answer:
             return {**row, "text": json.load(answer)["choices"][0]["text"], "worker": os.getpid()}
 
@@ -63,7 +64,8 @@ def free_port() -> int:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
     parser.add_argument("input", help="JSON lines with prompt and max_tokens")
     parser.add_argument("output", help="folder for JSON lines with text")
     parser.add_argument("--workers", type=int, default=2, help="engines (2)")
