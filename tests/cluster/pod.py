@@ -1,7 +1,8 @@
 """Pods of the chart, really run: `podman kube play` on the host's network, without a registry.
 
 What podman 4.3 cannot do is taken out first: the native sidecar becomes a plain container; claims, probes and
-hooks go. Every image is one Debian base with Python; the code is this checkout's, mounted.
+hooks go. Engines run in a Debian with Python, on this checkout's code, mounted; so does the sidecar, unless
+the images of `make images` are asked for.
 """
 
 import os
@@ -21,6 +22,7 @@ CACHE = ROOT / ".cache/cluster"
 PACKAGES = ROOT / ".venv/lib/python3.11/site-packages"
 SOURCES = [str(ROOT / folder) for folder in ("sidecar", "gpu_runtime", "adapters", "loadgen")]
 VALVE = ["python3", "-m", "valve_sidecar"]
+BUILT = ("valve-sidecar", "valve-carrier")
 TOOLS = ("podman", "runc", "mmdebstrap")
 DEBIAN = (
     "mmdebstrap",
@@ -42,8 +44,9 @@ def missing() -> str | None:
 
 
 def podman(*arguments: str | Path) -> str:
-    """Its output. Raises RuntimeError with what it said."""
-    command = ["podman", f"--root={CACHE / 'podman'}", *map(str, arguments)]
+    """Its output, with a store of its own: no other podman is met. Raises RuntimeError with what it said."""
+    store = [f"--{kind}={CACHE / 'podman' / kind}" for kind in ("root", "runroot", "tmpdir")]
+    command = ["podman", *store, *map(str, arguments)]
     environment = {**os.environ, "CONTAINERS_CONF": str(Path(__file__).parent / "containers.conf")}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if done.returncode:
@@ -63,14 +66,34 @@ def build_image() -> None:
         podman("import", "--change=ENV PATH=/usr/local/bin:/usr/bin:/bin", base, IMAGE)
 
 
+def unbuilt() -> str | None:
+    """Why there are no images of this checkout; None if there are."""
+    absent = [name for name in BUILT if not (ROOT / "dist" / f"{name}.tar").is_file()]
+    return f"no {' and '.join(absent)} in dist: run `make images`" if absent else None
+
+
+def load_images() -> None:
+    """Those of `make images`."""
+    for name in BUILT:
+        podman("load", "--input", ROOT / "dist" / f"{name}.tar")
+
+
 def flattened(spec: Object, name: str, directories: dict[str, Path], addresses: dict[str, str]) -> Object:
-    """The Pod of `spec` as podman runs it: `directories` for its volumes, `addresses` in place of its own."""
+    """The Pod of `spec` as podman runs it: `directories` for its volumes, `addresses` in place of its own.
+
+    Containers of the images of `make images` keep them where the Pod has a carrier.
+    """
     spec = deepcopy(spec)
     sidecars = [each for each in spec["initContainers"] if each.get("restartPolicy") == "Always"]
     spec["initContainers"] = [each for each in spec["initContainers"] if each not in sidecars]
     spec["containers"] = sidecars + spec["containers"]
+    built = any(each["name"] == "carrier" for each in spec["initContainers"])
     for container in (*spec["initContainers"], *spec["containers"]):
         _flatten(container, directories, addresses)
+        if not built or container["name"] in ("online", "offline"):
+            _run_on_checkout(container)
+        else:
+            container["image"] = f"localhost/{container['image']}"
     spec["volumes"] = [
         {"name": each, "hostPath": {"path": str(path)}}
         for each, path in {**directories, "code": ROOT}.items()
@@ -82,16 +105,23 @@ def flattened(spec: Object, name: str, directories: dict[str, Path], addresses: 
 def _flatten(container: Object, directories: dict[str, Path], addresses: dict[str, str]) -> None:
     for key in KUBERNETES_ONLY:
         container.pop(key, None)
-    container |= {"image": IMAGE, "resources": {}}
+    container["resources"] = {}
+    for variable in container.get("env", []):
+        variable["value"] = addresses.get(variable["value"], variable["value"])
+    container["volumeMounts"] = [
+        {key: value for key, value in mount.items() if key != "subPath"}
+        for mount in container.get("volumeMounts", [])
+        if mount["name"] in directories
+    ]
+
+
+def _run_on_checkout(container: Object) -> None:
+    container["image"] = IMAGE
     command = container.get("command", ["valve"])
     container["command"] = VALVE + command[1:] if command[0] == "valve" else command
-    given = {each["name"]: addresses.get(each["value"], each["value"]) for each in container.get("env", [])}
-    given["PYTHONPATH"] = ":".join([*SOURCES, str(PACKAGES)])
-    container["env"] = [{"name": name, "value": value} for name, value in given.items()]
-    mounts = [each for each in container.get("volumeMounts", []) if each["name"] in directories]
-    for mount in mounts:
-        mount.pop("subPath", None)
-    container["volumeMounts"] = [*mounts, {"name": "code", "mountPath": str(ROOT), "readOnly": True}]
+    path = {"name": "PYTHONPATH", "value": ":".join([*SOURCES, str(PACKAGES)])}
+    container["env"] = [*container.get("env", []), path]
+    container["volumeMounts"] += [{"name": "code", "mountPath": str(ROOT), "readOnly": True}]
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from valve_loadgen.offline import OfflineDriver
 from valve_loadgen.target import Target
 
 from .chart import Object, pod_of, rendered
-from .pod import build_image, flattened, missing, played, podman
+from .pod import VALVE, build_image, flattened, load_images, missing, played, podman, unbuilt
 
 ENGINE = ["python3", "-m", "valve_loadgen.engine"]
 START_S = 120.0
@@ -32,6 +32,8 @@ class Colocation:
     offline: int
     sidecar: str
     tenant: str
+    valve: dict[str, list[str]]
+    """The command in each."""
 
     def metric(self, name: str) -> float:
         """The sum of all series of `name`."""
@@ -67,18 +69,26 @@ def tokens(driver: OfflineDriver) -> int:
     return driver.log.between(0, time.monotonic_ns())
 
 
-@pytest.fixture(scope="module", params=["one Pod", "two Pods"])
+@pytest.fixture(scope="module", params=["one Pod", "two Pods", "built images"])
 def colocation(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Colocation]:
     if reason := missing():
         pytest.skip(reason)
     build_image()
-    two = request.param == "two Pods"
+    two, built = request.param == "two Pods", request.param == "built images"
+    if built and (reason := unbuilt()):
+        pytest.skip(reason)
+    if built:
+        load_images()
     http, admin, online, offline = (free_port() for _ in range(4))
     values = {
         "online": {"command": [*ENGINE, f"--port={online}"], "args": [], "port": online},
-        "offline": {"command": [*ENGINE, f"--port={offline}"], "valve": "path", "ownPod": two},
+        "offline": {
+            "command": [*ENGINE, f"--port={offline}"],
+            "valve": "carrier" if built else "path",
+            "ownPod": two,
+        },
         "gpu": {"sharing": "none"},
         "serve": {"cooldown_ms": 50},
     }
@@ -86,14 +96,17 @@ def colocation(
     addresses = {"0.0.0.0:8780": f"127.0.0.1:{http}", "0.0.0.0:8781": f"127.0.0.1:{admin}"}
     with tempfile.TemporaryDirectory(prefix="valve-pod-", dir="/dev/shm") as memory:
         folder = Path(memory)
-        directories = {"valve": folder / "valve", "tmp": folder / "tmp"}
-        for directory, mode in (("valve", 0o755 if two else 0o777), ("tmp", 0o1777)):
-            directories[directory].mkdir()
-            directories[directory].chmod(mode)  # as kubelet makes a hostPath, and an emptyDir
+        directories = {name: folder / name for name in ("valve", "tmp", "carrier")}
+        for name, directory in directories.items():
+            directory.mkdir()
+            directory.chmod(
+                0o755 if two and name == "valve" else 0o777
+            )  # as kubelet makes hostPath and emptyDir
         names = ("online", "offline") if two else ("online",)
         pods = [_pod(objects, name, online, directories, addresses) for name in names]
-        tenant = pods[-1]["metadata"]["name"]
-        made = Colocation(http, admin, offline, f"{pods[0]['metadata']['name']}-valve", f"{tenant}-offline")
+        sidecar, tenant = f"{pods[0]['metadata']['name']}-valve", f"{pods[-1]['metadata']['name']}-offline"
+        valve = {sidecar: ["valve"] if built else VALVE, tenant: ["/opt/valve/bin/valve"] if built else VALVE}
+        made = Colocation(http, admin, offline, sidecar, tenant, valve)
         with played(tmp_path_factory.mktemp("pods"), *pods):
             yield made
 
@@ -127,7 +140,7 @@ async def test_online_requests_stop_the_offline_engine_and_leave_it_the_rest(col
 def test_what_is_asked_inside_of_the_containers(colocation: Colocation) -> None:
     """Neither sees the other's processes; both read the same segment."""
     for container in (colocation.sidecar, colocation.tenant):
-        told = podman("exec", container, "python3", "-m", "valve_sidecar", "status")
+        told = podman("exec", container, *colocation.valve[container], "status")
         assert "http://127.0.0.1" in told
         assert re.search(r"^offline .* freezer", told, re.MULTILINE)
         assert podman("exec", container, "id", "-u").strip() == "65532"
