@@ -111,6 +111,15 @@ class Ledger:
         """What the online engine asks for; it informs, and decides nothing."""
         self._check(self._library.ledger_set_wanted(self.handle, pages))
 
+    @property
+    def changes(self) -> int:
+        """To be read before what is waited for is looked at."""
+        return int(self._library.ledger_changes(self.handle))
+
+    def wait(self, changes: int, deadline_ns: int) -> None:
+        """While nothing has changed since `changes`, until CLOCK_MONOTONIC reaches the deadline at most."""
+        self._library.ledger_wait(self.handle, changes, deadline_ns)
+
     def sweep(self) -> int:
         """Frees the pages of dead parties. How many."""
         return int(self._library.ledger_sweep(self.handle))
@@ -195,6 +204,10 @@ class Party:
     def release(self) -> None:
         """Frees what it leased, and its row."""
         self._library.party_release(self._handle)
+
+
+def ledger_path(directory: Path | str, device: str) -> Path:
+    return Path(directory) / f"pages.{device_bytes(device).hex()}"
 
 
 def ledgers(directory: Path | str) -> list[str]:

@@ -331,6 +331,8 @@ class Library:
         self.ledger_count = self._quickly("vlv_ledger_count", None, Handle, POINTER(PageCounts))
         self.ledger_set_reserved = self._quickly("vlv_ledger_set_reserved", c_int, Handle, c_uint32)
         self.ledger_set_wanted = self._quickly("vlv_ledger_set_wanted", c_int, Handle, c_uint32)
+        self.ledger_changes = self._quickly("vlv_ledger_changes", c_uint32, Handle)
+        self.ledger_wait = self._waits("vlv_ledger_wait", None, Handle, c_uint32, c_uint64)
         self.ledger_sweep = self._quickly("vlv_ledger_sweep", c_uint32, Handle)
         self.party_alive = self._quickly("vlv_party_alive", c_int, Handle, c_uint32)
         self.party_register = self._waits(

@@ -1,7 +1,7 @@
 """The pool table: what a KV pool tells its engine, and the engine its pool.
 
-native/include/valve/pool.h is the manual. The real writer of the words is the pool in the preload shim; `lose`
-and `back` stand for it where there is no GPU.
+native/include/valve/pool.h is the manual. The real writer of the words is the pool in the preload shim;
+`lose` and `back` stand for it where there is no GPU.
 """
 
 from __future__ import annotations

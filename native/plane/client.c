@@ -25,7 +25,7 @@ static void welcome(struct vlv_plane *plane, int fd) {
   if (client == NULL) return endpoint_close(&endpoint, false);
   client->plane = plane;
   list_append(&plane->clients, &client->all);
-  if (endpoint_open(&client->end, ROLE_CLIENT, plane->epoll_fd, fd) < 0)
+  if (endpoint_open(&client->end, ROLE_CLIENT, plane->arrivals.fd, fd) < 0)
     return client_close(client, VLV_REFUSED, false);
   timer_start(plane, &plane->idle, &client->end);
 }

@@ -11,6 +11,7 @@
 #include "hurry.h"
 
 #define EVENTS_AT_ONCE 256
+#define ENGINES_BETWEEN 16 /* engines between two looks for arrivals */
 
 void pieces_reset(struct pieces *pieces) {
   pieces->count = 0;
@@ -102,11 +103,15 @@ static bool is_idle_engine(const struct endpoint *endpoint) {
   return endpoint->role == ROLE_ENGINE && ((const struct engine *)endpoint)->state == ENGINE_IDLE;
 }
 
+static void serve_clients(struct vlv_plane *plane);
+
 static void dispatch(struct vlv_plane *plane, struct endpoint *endpoint, uint32_t events) {
   if (endpoint->closed) return;
   switch (endpoint->role) {
     case ROLE_LISTENER:
       return client_accept(plane, endpoint);
+    case ROLE_CLIENTS:
+      return serve_clients(plane);
     case ROLE_WAKE:
       return run_tasks(plane);
     case ROLE_CLIENT:
@@ -116,8 +121,22 @@ static void dispatch(struct vlv_plane *plane, struct endpoint *endpoint, uint32_
   }
 }
 
+/* Clients have an epoll of their own, so that a look at it finds arrivals however much engines have to say.
+ */
+static void serve_clients(struct vlv_plane *plane) {
+  struct epoll_event events[EVENTS_AT_ONCE];
+  int count = epoll_wait(plane->arrivals.fd, events, EVENTS_AT_ONCE, 0);
+  if (count > 0) plane->now_ns = vlv_now_ns();
+  for (int i = 0; i < count; i++) dispatch(plane, events[i].data.ptr, events[i].events);
+}
+
+static void serve_engine(struct vlv_plane *plane, const struct epoll_event *event, int number) {
+  if (number % ENGINES_BETWEEN == ENGINES_BETWEEN - 1) serve_clients(plane);
+  dispatch(plane, event->data.ptr, event->events);
+}
+
 /* Idle engines' ends first: what has closed is not used again. Then clients: arrivals close the gate before
- * anything else is done. Then what the engine says. */
+ * anything else is done. Then what the engines say, and between them whoever has arrived meanwhile. */
 static void handle(struct vlv_plane *plane, struct epoll_event *events, int count) {
   for (int i = 0; i < count; i++)
     if (is_idle_engine(events[i].data.ptr)) {
@@ -129,7 +148,7 @@ static void handle(struct vlv_plane *plane, struct epoll_event *events, int coun
       dispatch(plane, events[i].data.ptr, events[i].events);
   for (int i = 0; i < count; i++)
     if (((struct endpoint *)events[i].data.ptr)->role == ROLE_ENGINE && events[i].events != 0)
-      dispatch(plane, events[i].data.ptr, events[i].events);
+      serve_engine(plane, &events[i], i);
 }
 
 static void free_dead(struct vlv_plane *plane) {
@@ -181,9 +200,8 @@ int vlv_plane_start(struct vlv_plane *plane) {
 
 /* ---- birth and death ---- */
 
-static bool open_wake(struct vlv_plane *plane) {
-  int fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-  return fd >= 0 && endpoint_open(&plane->wake, ROLE_WAKE, plane->epoll_fd, fd) == 0;
+static bool open_own(struct vlv_plane *plane, struct endpoint *endpoint, enum role role, int fd) {
+  return fd >= 0 && endpoint_open(endpoint, role, plane->epoll_fd, fd) == 0;
 }
 
 static bool open_listeners(struct vlv_plane *plane, const struct vlv_plane_options *options) {
@@ -191,7 +209,7 @@ static bool open_listeners(struct vlv_plane *plane, const struct vlv_plane_optio
   if (plane->listeners == NULL) return false;
   plane->listener_count = options->listener_count;
   for (size_t i = 0; i < options->listener_count; i++)
-    if (endpoint_open(&plane->listeners[i], ROLE_LISTENER, plane->epoll_fd, options->listeners[i]) < 0)
+    if (endpoint_open(&plane->listeners[i], ROLE_LISTENER, plane->arrivals.fd, options->listeners[i]) < 0)
       return false;
   return true;
 }
@@ -201,7 +219,7 @@ static void init(struct vlv_plane *plane, const struct vlv_plane_options *option
                           &plane->pool,    &plane->ending, &plane->dying};
   for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) list_init(lists[i]);
   pthread_mutex_init(&plane->mutex, NULL);
-  plane->wake.fd = plane->drained_fd = -1;
+  plane->wake.fd = plane->arrivals.fd = plane->drained_fd = -1;
   plane->keepalive_ns = (uint64_t)(options->keepalive_s * KEEPALIVE_SHARE * 1e9);
   plane->connect_timeout_s = options->connect_timeout_s;
   plane->connect_timeout_ns = (uint64_t)(options->connect_timeout_s * 1e9);
@@ -212,6 +230,7 @@ static void init(struct vlv_plane *plane, const struct vlv_plane_options *option
 static void destroy(struct vlv_plane *plane) {
   stop_listening(plane);
   if (plane->wake.fd >= 0) close(plane->wake.fd);
+  if (plane->arrivals.fd >= 0) close(plane->arrivals.fd);
   if (plane->epoll_fd >= 0) close(plane->epoll_fd);
   pthread_mutex_destroy(&plane->mutex);
   free(plane->listeners);
@@ -228,7 +247,9 @@ struct vlv_plane *vlv_plane_create(const struct vlv_plane_options *options) {
   plane->engine_name = strdup(options->engine);
   plane->authority = strdup(options->authority);
   bool texts = plane->engine_name != NULL && plane->authority != NULL;
-  if (texts && plane->epoll_fd >= 0 && open_wake(plane) && open_listeners(plane, options)) return plane;
+  bool own = open_own(plane, &plane->wake, ROLE_WAKE, eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) &&
+             open_own(plane, &plane->arrivals, ROLE_CLIENTS, epoll_create1(EPOLL_CLOEXEC));
+  if (texts && own && open_listeners(plane, options)) return plane;
   destroy(plane);
   return NULL;
 }

@@ -75,8 +75,8 @@ struct task {
 };
 
 struct vlv_plane {
-  int epoll_fd;
-  struct endpoint wake;
+  int epoll_fd;                   /* engines, and what follows */
+  struct endpoint wake, arrivals; /* arrivals: an epoll of clients and listeners */
   struct endpoint *listeners;
   size_t listener_count;
   bool listening;

@@ -253,7 +253,11 @@ enum { SCENARIOS = sizeof scenarios / sizeof scenarios[0] };
 
 static void begin_holder(int number) {
   const struct part *part = &scenario->parts[number];
-  holders[number] = (struct vlv_holder){.file = &file, .row = &file.rows[part->row], .index = part->row};
+  holders[number] = (struct vlv_holder){.file = &file,
+                                        .row = &file.rows[part->row],
+                                        .index = part->row,
+                                        .device_mask = 1,
+                                        .owner_pid = (uint64_t)(AGENTS_MAX + number + 1)};
   if (part->operations[0] == TAKE) return;
   world.rows[part->row] = (struct row_words){.device_mask = 1,
                                              .lease_expiry_ns = START_NS + VLV_LEASE_NS,

@@ -12,6 +12,7 @@ from ctypes import (
     POINTER,
     Structure,
     c_bool,
+    c_char,
     c_char_p,
     c_double,
     c_int,
@@ -46,6 +47,7 @@ class Request(Structure):
         ("request_id_len", c_size_t),
         ("traceparent_len", c_size_t),
         ("readable_ns", c_uint64),
+        ("body_len", c_uint64),
         ("upgrade", c_bool),
     )
 
@@ -123,6 +125,8 @@ class IntakeStats(Structure):
         ("passed_through", c_uint64),
         ("tokens", c_uint64),
         ("input_tokens", c_uint64),
+        ("waiting", c_uint64),
+        ("waiting_bytes", c_uint64),
         ("closes_per_request_max", c_uint64),
         ("requests", c_uint64 * len(OUTCOMES)),
         ("errors", c_uint64 * ERROR_KINDS),
@@ -182,18 +186,14 @@ class Event(Structure):
         ("request_id_len", c_uint32),
         ("path_len", c_uint32),
         ("made_len", c_uint32),
-        ("model_bytes", c_uint8 * ANSWER_TEXT_MAX),
-        ("response_id_bytes", c_uint8 * ANSWER_TEXT_MAX),
-        ("finish_reasons_bytes", c_uint8 * FINISH_REASONS_MAX),
-        ("request_id_bytes", c_uint8 * REQUEST_ID_MAX),
-        ("path_bytes", c_uint8 * PATH_MAX),
-        ("made_bytes", c_uint8 * MADE_MAX),
+        # Read as bytes up to a zero, which no text holds; of these the first so many as the lengths say.
+        ("model", c_char * ANSWER_TEXT_MAX),
+        ("response_id", c_char * ANSWER_TEXT_MAX),
+        ("finish_reasons", c_char * FINISH_REASONS_MAX),
+        ("request_id", c_char * REQUEST_ID_MAX),
+        ("path", c_char * PATH_MAX),
+        ("made", c_char * MADE_MAX),
     )
-
-    def text(self, name: str) -> str:
-        """`name`: model, response_id, finish_reasons, request_id, path or made."""
-        size: int = getattr(self, name + "_len")
-        return bytes(getattr(self, name + "_bytes")[:size]).decode(errors="replace")
 
 
 class Library:

@@ -14,16 +14,17 @@ from valve_runtime.node import Node
 from . import native
 from .address import Address
 from .config import Mode
+from .events import Record
 from .flight import Flight
 from .front import Surroundings
-from .native_intake import NativeIntake, engine_times_ns, flight_of
+from .native_intake import NativeIntake, engine_times_ns
 from .native_plane import NativePlane
 from .telemetry import Counters
 from .tenants import TenantWatch
 
 log = logging.getLogger(__name__)
 WATCH_S = 0.5  # how often what the thread counted is looked at
-TAKE_AGAIN_ROUNDS = 10  # looks: without a seat, how often to try for one
+TAKE_AGAIN_ROUNDS = 2  # looks: without a seat, how often to try for one
 
 
 class NativeFront:
@@ -152,12 +153,12 @@ class NativeFront:
     # ---- what it tells ----
 
     def collect(self, node: Node, now_ns: int) -> None:
-        events, self._read = self._intake.flights_since(self._read)
-        for event in events:
-            self._take(event.kind, flight_of(event, self._intake.adapter.name))
+        flights, self._read = self._intake.flights_since(self._read)
+        for kind, flight in flights:
+            self._take(kind, flight)
         self._watch.collect(node, now_ns)
 
-    def _take(self, kind: int, flight: Flight) -> None:
+    def _take(self, kind: native.EventKind, flight: Flight) -> None:
         if kind == native.EventKind.REQUEST:
             if not flight.upgrade:
                 self._seen.observe(flight)
@@ -204,3 +205,9 @@ class NativeFront:
 
     def since(self, start: int, limit: int) -> dict[str, Any]:
         return self._intake.since(start, limit)
+
+    def waiting(self) -> tuple[int, int]:
+        return self._intake.stats.waiting, self._intake.stats.waiting_bytes
+
+    def add(self, record: Record) -> None:
+        self._intake.add(record)
