@@ -56,7 +56,8 @@ def _fit(short: Exchange, long: Exchange, together: Sequence[Exchange]) -> Engin
     sequence_ms = max(0.0, (batch_ms - lone_ms) / (len(together) - 1))
     prefill = (LONG - SHORT) * 1e3 / max(1.0, (long.ttft_ms or 0.0) - (short.ttft_ms or 0.0))
     step_ms = max(0.1, lone_ms - sequence_ms)
-    return Engine(step_ms, sequence_ms * 1e3, prefill, len(together), 512, "measured before the run")
+    source = "measured before the run"
+    return Engine(step_ms, sequence_ms * 1e3, prefill, len(together), 512, source=source)
 
 
 def _tpot_ms(exchanges: Sequence[Exchange]) -> float:
