@@ -4,17 +4,19 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 DEMO_STAMP := $(VENV)/.demo-ready
+CLUSTER_STAMP := $(VENV)/.cluster-ready
 ENGINES := .cache/engines
 ENGINES_STAMP := $(ENGINES)/.ready
 export PYTHONPATH := sidecar:gpu_runtime:adapters:loadgen
 
-.PHONY: help setup native demo test hammer engines test-engines chaos soak sanitize check format bench \
+.PHONY: help setup native demo test hammer engines test-engines test-cluster chaos soak sanitize check format bench \
   bench-observability bench-fast-path clean
 
 help:
 	@echo "make demo    four arms on real engines, about three minutes"
 	@echo "make test    every test that needs no GPU"
 	@echo "make test-engines  tests on real vLLM, SGLang and llama.cpp (4 GB once; SLOW=1: those of minutes, too)"
+	@echo "make test-cluster  chart, examples, a real Pod, load balancers (450 MB once; uses podman, haproxy, prometheus if there)"
 	@echo "make chaos   2,000 faults in real processes, up to 20 minutes, as root (SEED=n)"
 	@echo "make soak    an hour of a trace, then ten minutes of a crowd"
 	@echo "make check   lint, types, import rules, C format"
@@ -61,6 +63,12 @@ test-engines: engines
 # KV pools under random reclaims, gates and kills, for long.
 hammer: native
 	HAMMER_RECLAIMS=10000 build/native/native/test_shim_pool_hammer
+$(CLUSTER_STAMP): $(DEMO_STAMP)
+	$(BIN)/pip install -q --disable-pip-version-check $$($(PYTHON) deploy/requirements.py pyproject.toml --only cluster)
+	touch $@
+
+test-cluster: setup $(CLUSTER_STAMP)
+	$(BIN)/python -m pytest tests/cluster
 
 SEED ?= 1
 chaos: setup
