@@ -8,7 +8,7 @@ ENGINES := .cache/engines
 ENGINES_STAMP := $(ENGINES)/.ready
 export PYTHONPATH := sidecar:gpu_runtime:adapters:loadgen
 
-.PHONY: help setup native demo test engines test-engines sanitize check format bench bench-observability clean
+.PHONY: help setup native demo test engines test-engines sanitize check format wheel test-wheel bench bench-observability clean
 
 help:
 	@echo "make demo    four arms on real engines, about three minutes"
@@ -76,6 +76,17 @@ format:
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/clang-format -i $$(git ls-files 'native/*.c' 'native/*.h' 'tests/gpu/*.c' 'tests/gpu/*.h')
+
+# An sdist, and a wheel made from it whose tag names the glibc that its symbols need.
+wheel: $(STAMP)
+	rm -rf dist build/dist
+	$(BIN)/python -m build --no-isolation --outdir build/dist
+	PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/auditwheel repair --wheel-dir dist build/dist/*.whl
+	mv build/dist/*.tar.gz dist
+
+# The wheel in environments of users, timed. SLOW=1: in the engines' environment, too (`make engines` first).
+test-wheel: wheel
+	$(BIN)/python -m pytest tests/install/test_wheel.py $(if $(SLOW),,-m "not slow")
 
 bench: setup
 	$(BIN)/python -m valve_sidecar bench preemption
