@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 
 import aiohttp
 from aiohttp import web
@@ -22,6 +23,7 @@ from .relay import BrokenResponseError, Exchange, is_websocket
 from .upstream import Upstream
 
 log = logging.getLogger(__name__)
+FIT_AIOHTTP = re.compile(r"3\.14\.([5-9]|\d\d)")
 CONNECT_TIMEOUT_S = 5.0
 IDLE_TIMEOUT_S = 75.0  # of a client's connection, counted from its last response: bounds slow heads too
 LINGER_S = 2.0  # how long we read on after an early response, so that a reset does not destroy it
@@ -67,8 +69,8 @@ class AiohttpPlane:
         return self._listener.bound
 
     async def start(self) -> None:
-        """Raises ListenError, and SidecarError without aiohttp's C parser."""
-        require_c_parser()
+        """Raises ListenError, and SidecarError without a fit aiohttp."""
+        require_fit_aiohttp()
         self._upstream.open()
         self._server = web.Server(self._handle, handler_cancellation=True)
         await self._listener.open(self._connection)
@@ -204,8 +206,15 @@ def may_keep(request: web.BaseRequest) -> bool:
     return request.content.is_eof() and not message.should_close and not message.upgrade
 
 
-def require_c_parser() -> None:
-    """Raises SidecarError where aiohttp fell back to its Python parser."""
+def require_fit_aiohttp() -> None:
+    """Raises SidecarError where aiohttp is one that this data plane was not written for, or fell back to its
+    Python parser.
+    """
+    if not FIT_AIOHTTP.match(aiohttp.__version__):
+        raise SidecarError(
+            f"the data plane on aiohttp needs aiohttp 3.14.5 or a later 3.14, not {aiohttp.__version__}: its "
+            "parser lets less through, and its inner classes are used; use --data-plane native"
+        )
     if HttpRequestParser.__module__ != "aiohttp._http_parser":
         raise SidecarError(
             f"aiohttp {aiohttp.__version__} runs on its pure-Python HTTP parser, which lets request "

@@ -8,8 +8,6 @@ import logging
 import os
 import socket
 import time
-from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +21,10 @@ from valve_runtime.node import Node, Side
 from .address import Address
 from .config import Mode, ServeConfig
 from .errors import ListenError
-from .front import AiohttpFront, Front, Surroundings
+from .front import Front, Surroundings
 from .gate import HolderSeat
-from .native_front import NativeFront
 from .sources import Sources
+from .version import installed_version
 
 log = logging.getLogger(__name__)
 
@@ -182,23 +180,21 @@ class Worker:
 
 
 def make_front(given: Surroundings, adapter: Adapter) -> Front:
-    """Without the library the data plane on aiohttp serves, ungated: online traffic goes on."""
+    """Without the library the data plane on aiohttp serves, ungated: online traffic goes on. Only the one in
+    use is imported: the other would take memory.
+    """
     if given.config.data_plane == "native" and given.config.otlp_endpoint:
         log.warning("traces need the data plane on aiohttp, which is used: the native one starts none")
     elif given.config.data_plane == "native":
+        from .native_front import NativeFront
+
         try:
             return NativeFront(given, adapter)
         except SegmentError as error:
             log.error("no native data plane, using aiohttp: %s", error)
+    from .aiohttp_front import AiohttpFront
+
     return AiohttpFront(given, adapter)
-
-
-@cache
-def installed_version() -> str:
-    try:
-        return version("valve-sidecar")
-    except PackageNotFoundError:
-        return "0.1.0+checkout"
 
 
 def reserve_port(address: Address) -> tuple[socket.socket, Address]:

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from valve_loadgen.plan.inputs import Traffic
     from valve_loadgen.plan.measured import Measured
 
-SUMMARY = "what colocation would save on a fleet, from its own traffic"
 TRACES = (
     "request traces (CSV, JSONL; .gz), a ServeGen client table, an access log, or a Prometheus range query; "
     "several traces are several deployments"
