@@ -8,7 +8,6 @@ from typing import Any
 from valve_adapters.adapter import Adapter
 from valve_runtime.node import Node
 
-from .address import Address
 from .config import Mode
 from .controller import State
 from .cooldown import Cooldown
@@ -56,14 +55,16 @@ class AiohttpFront:
         self._given = given
         self._plane: AiohttpPlane | None = None
 
-    async def start(self, *, reuse_port: bool) -> None:
+    async def start(self) -> None:
         if self._gated:
             self._gate.start()
         given = self._given
-        self._plane = AiohttpPlane(
-            given.listen, given.upstream, self._intake.adapter, self._intake, reuse_port=reuse_port
-        )
+        self._plane = AiohttpPlane(given.listener, given.upstream, self._intake.adapter, self._intake)
         await self._plane.start()
+
+    async def retire(self, patience_s: float) -> None:
+        if self._plane is not None:
+            await self._plane.retire(patience_s)
 
     async def drain(self, grace_s: float) -> None:
         if self._plane is not None:
@@ -72,12 +73,11 @@ class AiohttpFront:
     async def stop(self) -> None:
         await self._gate.stop()
 
+    async def responds(self) -> bool:
+        return True  # it is the event loop that asks
+
     def use(self, adapter: Adapter) -> None:
         self._intake.adapter = adapter
-
-    @property
-    def bound(self) -> Address:
-        return self._plane.bound if self._plane else self._given.listen
 
     @property
     def ready(self) -> bool:

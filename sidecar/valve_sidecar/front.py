@@ -12,6 +12,7 @@ from valve_runtime.node import Node
 from .address import Address
 from .config import ServeConfig
 from .gate import HolderSeat
+from .listener import Listener
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,15 +23,12 @@ class Surroundings:
     upstream: Address
     seat: HolderSeat
     number: int  # of the worker
+    listener: Listener
     ask_engine: Callable[[], Awaitable[Load | None]]
 
     @property
     def fixed_cooldown_ns(self) -> int | None:
         return None if self.config.cooldown_ms is None else int(self.config.cooldown_ms * 1e6)
-
-    @property
-    def listen(self) -> Address:
-        return Address.parse(self.config.listen)
 
 
 class Front(Protocol):
@@ -38,8 +36,12 @@ class Front(Protocol):
 
     name: str  # of the data plane
 
-    async def start(self, *, reuse_port: bool) -> None:
+    async def start(self) -> None:
         """Raises ListenError."""
+        ...
+
+    async def retire(self, patience_s: float) -> None:
+        """As flight.DataPlane's."""
         ...
 
     async def drain(self, grace_s: float) -> None:
@@ -50,12 +52,13 @@ class Front(Protocol):
         """Gives the row in the node segment up."""
         ...
 
+    async def responds(self) -> bool:
+        """Whether what carries requests is not hung."""
+        ...
+
     def use(self, adapter: Adapter) -> None:
         """What the engine is, once that is known."""
         ...
-
-    @property
-    def bound(self) -> Address: ...
 
     @property
     def ready(self) -> bool:

@@ -27,6 +27,7 @@ FIT_AIOHTTP = re.compile(r"3\.14\.([5-9]|\d\d)")
 CONNECT_TIMEOUT_S = 5.0
 IDLE_TIMEOUT_S = 75.0  # of a client's connection, counted from its last response: bounds slow heads too
 LINGER_S = 2.0  # how long we read on after an early response, so that a reset does not destroy it
+LOOK_S = 0.1  # how often a retiring plane looks whether anybody is still connected
 CUT_WAIT_S = 1.0  # for exchanges that drain has cut to notice
 READ_SIZE = 65536  # bytes per request body held before we stop reading from the client (twice this)
 OPTIONS = {
@@ -47,22 +48,21 @@ class AiohttpPlane:
 
     def __init__(
         self,
-        listen: Address,
+        listener: Listener,
         upstream: Address,
         adapter: Adapter,
         intake: Intake,
         *,
-        reuse_port: bool = False,
         connect_timeout_s: float = CONNECT_TIMEOUT_S,
     ) -> None:
         self._intake = intake
         self._upstream = Upstream(upstream, adapter.keepalive_s, connect_timeout_s)
-        self._listener = Listener(listen, reuse_port=reuse_port)
+        self._listener = listener
         self._server: web.Server | None = None
         self._idle = asyncio.Event()
         self._idle.set()
         self._exchanges = 0
-        self._draining = self._cutting = False
+        self._retiring = self._draining = self._cutting = False
 
     @property
     def bound(self) -> Address:
@@ -74,6 +74,14 @@ class AiohttpPlane:
         self._upstream.open()
         self._server = web.Server(self._handle, handler_cancellation=True)
         await self._listener.open(self._connection)
+
+    async def retire(self, patience_s: float) -> None:
+        self._retiring = True
+        self._listener.leave()
+        for _ in range(int(patience_s / LOOK_S)):
+            if self._server is None or not self._server.connections:
+                return
+            await asyncio.sleep(LOOK_S)
 
     async def drain(self, grace_s: float) -> None:
         """Idle connections stay open meanwhile: their next request is told 503 rather than met by a reset."""
@@ -147,6 +155,7 @@ class AiohttpPlane:
         if arrival.refusal is not None:
             return self._answer(client, request, arrival.refusal, keep=False)
         exchange = Exchange(request, client, self._upstream, self._intake, arrival.flight)
+        exchange.last = self._retiring
         outcome = Outcome.CLIENT_GONE
         try:
             outcome, response = await self._carry(exchange, request, client)

@@ -114,6 +114,10 @@ class Sidecar:
             runtime_dir, "serve", "--upstream", upstream, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0",
             "--device", "cpu", "--cooldown-ms", "20", *options, stderr=subprocess.PIPE,
         )  # fmt: skip
+        self.read_lines()
+
+    def read_lines(self) -> None:
+        """Of its standard error, from now on."""
         self.lines: list[str] = []
         self.listen = self.admin = ""
         self._reader = threading.Thread(target=self._read, daemon=True)
