@@ -8,7 +8,8 @@ ENGINES := .cache/engines
 ENGINES_STAMP := $(ENGINES)/.ready
 export PYTHONPATH := sidecar:gpu_runtime:adapters:loadgen
 
-.PHONY: help setup native demo test engines test-engines sanitize check format wheel test-wheel bench bench-observability clean
+.PHONY: help setup native demo test engines test-engines sanitize check format wheel test-wheel test-systemd images \
+  test-images lock bench bench-observability clean
 
 help:
 	@echo "make demo    four arms on real engines, about three minutes"
@@ -87,6 +88,24 @@ wheel: $(STAMP)
 # The wheel in environments of users, timed. SLOW=1: in the engines' environment, too (`make engines` first).
 test-wheel: wheel
 	$(BIN)/python -m pytest tests/install/test_wheel.py $(if $(SLOW),,-m "not slow")
+
+# The units on a booted machine; root, systemd-container and mmdebstrap.
+test-systemd: wheel
+	$(BIN)/python -m pytest -rs tests/install/test_systemd.py
+
+# Both images and an SBOM of each, without a registry; root, buildah, mmdebstrap and busybox.
+images: wheel
+	bash deploy/images/build.sh $(BIN)/python .cache/deploy
+
+test-images: images
+	$(BIN)/python -m pytest -rs tests/install/test_images.py
+
+# The images' packages, pinned and hashed.
+LOCK := --quiet --upgrade --generate-hashes --python-version 3.11 --no-emit-index-url --no-emit-find-links --no-header
+lock: $(STAMP)
+	$(BIN)/uv pip compile pyproject.toml $(LOCK) --output-file deploy/images/requirements.lock
+	$(BIN)/uv pip compile deploy/images/carrier.in $(LOCK) --constraint deploy/images/requirements.lock \
+	  --output-file deploy/images/carrier.lock
 
 bench: setup
 	$(BIN)/python -m valve_sidecar bench preemption

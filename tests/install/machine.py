@@ -1,4 +1,4 @@
-"""A machine of its own under systemd: a Debian root, booted by systemd-nspawn, with the wheel and our units."""
+"""A machine of its own under systemd: a Debian root, booted by systemd-nspawn, with the wheel at hand."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tests.documented import ROOT, blocks
+
 from .environment import wheel
 
-ROOT = Path(__file__).resolve().parents[2]
-UNITS = ROOT / "deploy" / "systemd"
 INSIDE = Path(__file__).parent / "inside"
 CACHE = ROOT / ".cache" / "deploy"
 PACKAGES = "systemd,dbus,python3,python3-venv"
@@ -39,7 +39,7 @@ def wait_until(condition: Callable[[], Any], what: str) -> Any:
 
 
 def make_root(folder: Path) -> None:
-    """Debian, the wheel in /opt/valve-1 and /opt/valve-2, the units, and what the test runs inside."""
+    """Debian, the wheel and what it needs in /wheels, and what the test runs inside."""
     archive = CACHE / "machine.tar"
     if not archive.exists():
         CACHE.mkdir(parents=True, exist_ok=True)
@@ -49,30 +49,10 @@ def make_root(folder: Path) -> None:
     subprocess.run(["tar", "-xf", archive, "-C", folder, "--exclude=./dev/*"], check=True)
     (folder / "etc" / "machine-id").write_text("")
     shutil.copytree(INSIDE, folder / "opt" / "inside")
-    install_wheel(folder)
-    install_units(folder)
-
-
-def install_wheel(folder: Path) -> None:
+    shutil.copy(INSIDE / "engine.service", folder / "etc" / "systemd" / "system")
+    shutil.copy(INSIDE / "batch.py", folder / "srv")
     wheels = folder / "wheels"
     subprocess.run(["python3", "-m", "pip", "download", "--quiet", "--dest", wheels, wheel()], check=True)
-    for name in ("valve-1", "valve-2"):
-        subprocess.run(["chroot", folder, "python3", "-m", "venv", f"/opt/{name}"], check=True)
-        pip = [f"/opt/{name}/bin/pip", "install", "--quiet", "--no-index", "--find-links=/wheels"]
-        subprocess.run(["chroot", folder, *pip, "valve-sidecar"], check=True)
-    (folder / "opt" / "valve").symlink_to("valve-1")
-
-
-def install_units(folder: Path) -> None:
-    """As docs/install.md has it."""
-    system = folder / "etc" / "systemd" / "system"
-    for unit in UNITS.glob("valve*.s[oe]*"):
-        if unit.suffix in (".service", ".socket"):
-            shutil.copy(unit, system)
-    shutil.copy(INSIDE / "engine.service", system)
-    shutil.copy(UNITS / "valve.sysusers.conf", folder / "usr" / "lib" / "sysusers.d" / "valve.conf")
-    (folder / "etc" / "valve" / "tenants").mkdir(parents=True)
-    shutil.copy(UNITS / "valve.toml", folder / "etc" / "valve")
 
 
 class Machine:
@@ -87,6 +67,8 @@ class Machine:
         )
         self._leader = int(wait_until(self._find_leader, "the machine's first process"))
         wait_until(self._is_up, "systemd is up")
+        # nspawn mounts a boot id of the machine's own; a unit with a /proc of its own does not see that.
+        self.run("umount", "/proc/sys/kernel/random/boot_id")
 
     def run(self, *command: str, check: bool = True) -> str:
         """Its standard output, stripped."""
@@ -96,6 +78,15 @@ class Machine:
         )
         assert done.returncode == 0 or not check, f"{command}: {done.stdout}{done.stderr}{self.journal()}"
         return done.stdout.strip()
+
+    def obey(self, page: str, number: int, **changes: str) -> str:
+        """Runs a block of a page; the wheel lies there, and there is no network."""
+        code = blocks(page, "root")[number]
+        for old, new in changes.items():
+            assert old in code
+            code = code.replace(old, new)
+        wheels = ["env", "--chdir=/wheels", "PIP_NO_INDEX=1", "PIP_FIND_LINKS=/wheels", "SYSTEMD_PAGER=cat"]
+        return self.run(*wheels, "sh", "-e", "-c", code)
 
     def show(self, unit: str, key: str) -> str:
         return self.run("systemctl", "show", unit, f"--property={key}", "--value")

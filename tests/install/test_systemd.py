@@ -25,6 +25,7 @@ def machine() -> Iterator[Machine]:
         make_root(folder / "root")
         machine = Machine(folder / "root")
         machine.run("systemctl", "start", "engine.service")
+        machine.obey("install", 0)
         yield machine
     finally:
         if machine is not None:
@@ -65,12 +66,11 @@ def main_pid(machine: Machine) -> str:
 
 def tenant(machine: Machine) -> dict[str, Any]:
     told = machine.run("env", "VALVE_RUNTIME_DIR=/run/valve", VALVE, "status", "--json")
-    return next((row for row in orjson.loads(told)["tenants"] if row["job"] == "witness"), {"state": ""})
+    return next((row for row in orjson.loads(told)["tenants"] if row["job"] == "batch"), {"state": ""})
 
 
 def test_a_client_starts_it(machine: Machine) -> None:
-    machine.run("systemctl", "enable", "--now", "valve.socket")
-    assert machine.show("valve.service", "ActiveState") == "inactive"
+    machine.run("systemctl", "stop", "valve.service")
     get = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:8780/v1/models').status)"
     assert machine.run("python3", "-c", get) == "200"
     assert machine.show("valve.service", "ActiveState") == "active"
@@ -81,12 +81,10 @@ def test_a_client_starts_it(machine: Machine) -> None:
 
 
 def test_a_tenant_obeys(machine: Machine) -> None:
-    settings = "VALVE_COMMAND=/usr/bin/python3 /opt/inside/witness.py"
-    machine.run("sh", "-c", f"echo '{settings}' > /etc/valve/tenants/witness.env")
-    machine.run("systemctl", "start", "valve-tenant@witness")
+    machine.obey("install", 1)
     wait_until(lambda: tenant(machine)["state"] == "running", "the tenant runs")
-    group = machine.show("valve-tenant@witness", "ControlGroup")
-    assert machine.run("sh", "-c", f"find /sys/fs/cgroup -path '*{group}/valve-witness-*' -name cgroup.freeze")
+    frozen = machine.run("find", "/sys/fs/cgroup", "-path", "*/valve-batch-*/cgroup.freeze")
+    assert "/valve-tenant@batch.service/valve-batch-" in frozen, machine.journal()
     hold = "import urllib.request as r; r.urlopen('http://127.0.0.1:8780/v1/completions', b'hold')"
     machine.run("rm", "-f", "/tmp/release")
     machine.run("systemd-run", "--quiet", "--unit=hold", "python3", "-c", hold)
@@ -95,19 +93,21 @@ def test_a_tenant_obeys(machine: Machine) -> None:
     wait_until(lambda: tenant(machine)["state"] == "running", "the tenant runs again")
 
 
-def test_reload_is_an_upgrade_that_nobody_notices(machine: Machine, load: None) -> None:
+@pytest.mark.usefixtures("load")
+def test_reload_is_an_upgrade_that_nobody_notices(machine: Machine) -> None:
     before = main_pid(machine)
-    machine.run("ln", "-sfn", "valve-2", "/opt/valve")
-    machine.run("systemctl", "reload", "valve.service")
+    machine.obey("upgrade", 0, **{"version=0.2.0": "version=0.1.0", "valve-$version": "valve-new"})
     assert main_pid(machine) != before
     program = machine.run("sh", "-c", f"tr '\\0' ' ' < /proc/{main_pid(machine)}/cmdline")
-    assert program.startswith("/opt/valve-2/bin/python")
+    assert program.startswith("/opt/valve-new/bin/python")
 
 
 def test_a_successor_is_watched_as_well(machine: Machine) -> None:
     before = main_pid(machine)
-    wait_until(lambda: machine.run("cat", f"/proc/{before}/stat").split()[3] == "1", "its predecessor has ended")
-    machine.run("kill", "-KILL", before)
+    wait_until(
+        lambda: machine.run("cat", f"/proc/{before}/stat").split()[3] == "1", "its predecessor has ended"
+    )
+    machine.run("sh", "-c", f"kill -KILL {before}")
     wait_until(lambda: main_pid(machine) not in ("0", before), "it is started again")
     wait_until(lambda: machine.show("valve.service", "ActiveState") == "active", "it serves again")
 
@@ -122,7 +122,8 @@ def test_settings_that_are_wrong_change_nothing(machine: Machine) -> None:
     machine.run("sed", "-i", "/no_such_key/d", "/etc/valve/valve.toml")
 
 
-def test_restart_keeps_clients_waiting_and_loses_none(machine: Machine, load: None) -> None:
+@pytest.mark.usefixtures("load")
+def test_restart_keeps_clients_waiting_and_loses_none(machine: Machine) -> None:
     before = main_pid(machine)
     machine.run("systemctl", "restart", "valve.service")
     assert main_pid(machine) != before
@@ -136,7 +137,7 @@ def test_one_that_hangs_is_restarted(machine: Machine) -> None:
     machine.run("systemctl", "daemon-reload")
     machine.run("systemctl", "restart", "valve.service")
     hung, restarts = main_pid(machine), int(machine.show("valve.service", "NRestarts"))
-    machine.run("kill", "-STOP", hung)
+    machine.run("sh", "-c", f"kill -STOP {hung}")
     wait_until(lambda: int(machine.show("valve.service", "NRestarts")) > restarts, "it is started again")
     wait_until(lambda: machine.show("valve.service", "ActiveState") == "active", "it serves again")
     assert main_pid(machine) != hung
@@ -147,12 +148,22 @@ def test_a_stopped_tenant_can_be_ended(machine: Machine) -> None:
     machine.run("rm", "-f", "/tmp/release")
     machine.run("systemd-run", "--quiet", "--unit=hold-2", "python3", "-c", hold)
     wait_until(lambda: tenant(machine)["state"] == "stopped", "the tenant is stopped")
-    machine.run("systemctl", "stop", "valve-tenant@witness")
-    assert not machine.run("sh", "-c", "grep -ls [w]itness.py /proc/[0-9]*/cmdline", check=False)
+    machine.run("systemctl", "stop", "valve-tenant@batch")
+    assert not machine.run("sh", "-c", "grep -ls [b]atch.py /proc/[0-9]*/cmdline", check=False)
     machine.run("touch", "/tmp/release")
 
 
-def test_everything_can_be_stopped(machine: Machine) -> None:
-    machine.run("systemctl", "disable", "--now", "valve.socket", "valve.service")
-    assert machine.show("valve.service", "ActiveState") == "inactive"
-    assert machine.show("valve.service", "Result") == "success"
+def test_operating(machine: Machine) -> None:
+    assert "Valve sidecar" in machine.obey("operate", 0)
+    before = main_pid(machine)
+    machine.obey("operate", 1)
+    assert main_pid(machine) != before
+
+
+def test_removing_leaves_nothing(machine: Machine) -> None:
+    machine.obey("upgrade", 1)
+    assert machine.show("valve.service", "LoadState") == "not-found"
+    left = machine.run(
+        "find", "/opt", "/etc", "/run", "-name", "*valve*", "-not", "-path", "/run/credentials*"
+    )
+    assert left == ""

@@ -43,6 +43,7 @@ def test_it_carries_everything_but_tests() -> None:
     assert {"valve_runtime/libvalve.so", "valve_runtime/libvalve_preload.so"} <= names
     assert {"valve_sidecar/page.html", "valve_loadgen/data/azure2023_code_slice.csv"} <= names
     assert {"http_backend", "http_client", "valve_exact_mock"} <= programs
+    assert any(name.endswith("data/share/valve/systemd/valve.service") for name in names)
     ours = ("valve_sidecar", "valve_runtime", "valve_adapters", "valve_loadgen")
     assert {name.partition("/")[0].partition("-")[0] for name in names} == set(ours)
 
