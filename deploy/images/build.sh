@@ -57,3 +57,6 @@ carried
 rm -f "$dist"/valve-sidecar.tar "$dist"/valve-carrier.tar
 bud valve-sidecar sidecar
 bud valve-carrier carrier
+tar -xOf "$cache/base.tar" ./var/lib/dpkg/status >"$context/status"
+"$python" "$here/sbom.py" "$here/requirements.lock" "$context/status" >"$dist/valve-sidecar.cdx.json"
+"$python" "$here/sbom.py" "$here/carrier.lock" >"$dist/valve-carrier.cdx.json"
