@@ -15,6 +15,8 @@ help:
 	@echo "make demo    four arms on real engines, about three minutes"
 	@echo "make test    every test that needs no GPU"
 	@echo "make test-engines  tests on real vLLM, SGLang and llama.cpp (4 GB once; SLOW=1: those of minutes, too)"
+	@echo "make wheel   a wheel and an sdist in dist/; make images: as images"
+	@echo "make test-wheel, test-systemd, test-images  these, installed"
 	@echo "make check   lint, types, import rules, C format"
 	@echo "make sanitize  the C tests under ASan, UBSan and TSan"
 	@echo "make native  build the C library (after a change in native/)"
