@@ -327,10 +327,13 @@ def _raise_released(what: str) -> NoReturn:
 
 def _owned(rows: ctypes.Array[Row]) -> Iterable[tuple[int, Row]]:
     """Copies of the rows that have an owner: what is decoded does not change meanwhile."""
-    for index in range(len(rows)):
-        row: Any = rows[index]
+    kind: Any = rows._type_
+    words = (ctypes.c_uint64 * (ctypes.sizeof(rows) // 8)).from_address(ctypes.addressof(rows))
+    pids = words[kind.owner_pid.offset // 8 :: ctypes.sizeof(kind) // 8]  # one look: most are 0
+    for index in (index for index, pid in enumerate(pids) if pid):
+        row = kind.from_buffer_copy(rows[index])
         if row.owner_pid:
-            yield index, type(row).from_buffer_copy(row)
+            yield index, row
 
 
 def _ack(entry: native.AckEntry) -> Ack:

@@ -58,6 +58,12 @@ class Tools:
         text = await self._run(str(program("http_client")), "latency", *arguments)
         return [(sent, took) for sent, took in orjson.loads(text)]
 
+    async def wakes(self, cpu: int, rps: float, seconds: float, seed: int) -> list[float]:
+        """From a send to its being readable at a bare epoll on core `cpu`, in us."""
+        arguments = [str(value) for value in (cpu, rps, seconds, seed)]
+        text = await self._run(str(program("http_client")), "wake", *arguments)
+        return [took / 1e3 for _, took in orjson.loads(text)]
+
     async def streams(self, port: int, streams: int, chunks: int, gap_us: int, rounds: int) -> Streams:
         """`rounds` streams after each other on each of `streams` connections."""
         arguments = [str(value) for value in (port, streams, chunks, gap_us, rounds)]

@@ -11,7 +11,7 @@ import orjson
 
 from valve_loadgen import cancel, machine, peers
 from valve_loadgen.client import Client
-from valve_loadgen.cpus import Placement, available, place
+from valve_loadgen.cpus import Placement, available, kept_on, place
 from valve_loadgen.errors import BenchError
 from valve_loadgen.http_tools import Tools, program
 from valve_loadgen.lab import free_port
@@ -47,6 +47,7 @@ class ProxyPlan:
 class Bench:
     plan: ProxyPlan
     tools: Tools
+    proxies: frozenset[int]  # the cores of the peers, and of this process: the tools' stays undisturbed
     screen: Screen
 
     async def measure(self, peer: Peer, number: int) -> Figures:
@@ -59,6 +60,8 @@ class Bench:
         if peer.admin is not None:
             figures |= await self._gate(peer, number)
             figures |= await self._beside_admin(peer, number)
+        elif peer.name == "direct":
+            figures |= quantiles("bare_epoll_us", await self._wakes(number))
         return figures
 
     async def _saturation(self, peer: Peer) -> Figures:
@@ -96,6 +99,10 @@ class Bench:
             client.close()
         closing = [event for event in events if event["kind"] == "request" and event["closed_gate"]]
         return quantiles("gate_us", [(e["gate_ns"] - sent_ns[e["request_id"]]) / 1e3 for e in closing])
+
+    async def _wakes(self, number: int) -> list[float]:
+        """What of `_gate` is the machine's: no proxy could be told sooner."""
+        return await self.tools.wakes(min(self.proxies), GATE_RPS, self.plan.latency_s, number)
 
     async def _beside_admin(self, peer: Peer, number: int) -> Figures:
         """Latencies while the admin side formats a thousand events every 100 ms."""
@@ -181,6 +188,7 @@ def report_peer(rounds: list[dict[str, Figures]], name: str) -> dict[str, Any]:
     if "gate_us_p50" in rounds[0][name]:
         result["send_to_gate_us"] = both("gate_us", middle)
         result["beside_admin_us"] = both("beside_admin_us", middle)
+        result["bare_epoll_us"] = {q: middle(rounds, "direct", f"bare_epoll_us_{q}") for q in ("p50", "p99")}
     return result
 
 
@@ -228,7 +236,9 @@ async def proxy(plan: ProxyPlan, screen: Screen) -> dict[str, Any]:
             peers.start(name, backend.port, processes, placement.others) for name in plan.peers
         ]
         running = [backend, *[await start for start in starts]]
-        rounds = await run_rounds(Bench(plan, Tools(placement.engines), screen), running)
+        bench = Bench(plan, Tools(placement.engines), placement.others, screen)
+        with kept_on(placement.others):
+            rounds = await run_rounds(bench, running)
     result = report(rounds)
     for name, cases in cancels.items():
         result["peers"][name]["cancel_us"] = cases

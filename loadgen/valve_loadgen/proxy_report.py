@@ -21,6 +21,8 @@ COLUMNS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("1 MB prompt over direct", "x", ("prompt_1mb_over_direct",)),
     ("client send to gate, p50", "us", ("send_to_gate_us", "p50")),
     ("client send to gate, p99", "us", ("send_to_gate_us", "p99")),
+    ("of which the machine's own, p50", "us", ("bare_epoll_us", "p50")),
+    ("of which the machine's own, p99", "us", ("bare_epoll_us", "p99")),
     ("cancel while streaming", "us", ("cancel_us", "streaming")),
     ("cancel before the first byte", "us", ("cancel_us", "before_first_byte")),
     ("cancel of a silent stream", "us", ("cancel_us", "silent_stream")),

@@ -2,12 +2,14 @@
  *
  *   http_client latency PORT RPS SECONDS BODY_BYTES SEED   one connection, open loop: request to response, ns
  *   http_client streams PORT STREAMS CHUNKS GAP_US ROUNDS  request to the first event, ns; events received
+ *   http_client wake CPU RPS SECONDS SEED                  a send to its being readable at a bare epoll, ns
  *   http_client idle PORT STREAMS                          opens streams, prints a line, holds them until
  * stdin ends
  */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/tcp.h>
+#include <sched.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -17,6 +19,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -104,6 +107,62 @@ static void measure_latency(double rps, double seconds, size_t body_len, unsigne
   free(request);
 }
 
+/* ---- wake: the least that any proxy of this machine could be told in ---- */
+
+static int listen_anywhere(void) {
+  int fd = socket(AF_INET, SOCK_STREAM, 0);
+  struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+  socklen_t len = sizeof address;
+  if (bind(fd, (struct sockaddr *)&address, len) < 0 || listen(fd, 1) < 0) fail("listen");
+  getsockname(fd, (struct sockaddr *)&address, &len);
+  port = ntohs(address.sin_port);
+  return fd;
+}
+
+/* Each message is the time when it was sent. */
+static void stamp_arrivals(int fd, int cpu) {
+  cpu_set_t cpus;
+  struct epoll_event event = {.events = EPOLLIN};
+  uint64_t sent_ns;
+  int epoll = epoll_create1(0);
+  CPU_ZERO(&cpus);
+  CPU_SET(cpu, &cpus);
+  if (sched_setaffinity(0, sizeof cpus, &cpus) < 0) fail("sched_setaffinity");
+  epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event);
+  for (bool first = true; epoll_wait(epoll, &event, 1, -1) == 1; first = false) {
+    uint64_t now = now_ns();
+    if (recv(fd, &sent_ns, sizeof sent_ns, MSG_WAITALL) <= 0) return;
+    printf("%s[%llu,%llu]", first ? "[" : ",", (unsigned long long)sent_ns,
+           (unsigned long long)(now - sent_ns));
+  }
+}
+
+static void send_times(int fd, double rps, double seconds, unsigned seed) {
+  uint64_t next_ns = now_ns() + 20000000ull;
+  for (unsigned i = 0; i < (unsigned)(rps * seconds); i++) {
+    next_ns += (uint64_t)((0.5 + rand_r(&seed) / (RAND_MAX + 1.0)) * 1e9 / rps);
+    sleep_until(next_ns);
+    uint64_t sent_ns = now_ns();
+    send_all(fd, (char *)&sent_ns, sizeof sent_ns);
+  }
+  close(fd);
+}
+
+static void measure_wakes(int cpu, double rps, double seconds, unsigned seed) {
+  int listener = listen_anywhere(), sender = connect_to(), receiver = accept(listener, NULL, NULL);
+  pid_t child = fork();
+  if (child < 0) fail("fork");
+  if (child == 0) {
+    close(receiver);
+    send_times(sender, rps, seconds, seed);
+    _exit(0);
+  }
+  close(sender);
+  stamp_arrivals(receiver, cpu);
+  printf("]\n");
+  waitpid(child, NULL, 0);
+}
+
 /* ---- streams ---- */
 
 struct stream {
@@ -164,22 +223,28 @@ static void note(struct stream *stream) {
   events_seen += stream->events;
 }
 
+static struct timespec until(uint64_t at_ns) {
+  uint64_t now = now_ns(), left_ns = at_ns > now ? at_ns - now : 0;
+  return (struct timespec){(time_t)(left_ns / 1000000000ull), (long)(left_ns % 1000000000ull)};
+}
+
+/* The first streams begin spread over one gap, and what has come is read between them. */
 static void measure_streams(unsigned count, unsigned rounds) {
   struct stream *streams = calloc(count, sizeof *streams);
   struct epoll_event events[256];
-  unsigned running = count;
-  uint64_t start_ns = now_ns();
+  unsigned running = count, begun = 0;
+  uint64_t start_ns = now_ns(), spacing_ns = gap_us * 1000ull / count;
   epoll_fd = epoll_create1(0);
   printf("{\"ttft_ns\":[");
-  for (unsigned i = 0; i < count; i++) {
-    streams[i].fd = -1;
-    streams[i].rounds = rounds;
-    begin(&streams[i]);
-    if (count > 1) usleep((useconds_t)(gap_us / count)); /* spread over one gap */
-  }
   while (running > 0) {
-    int got = epoll_wait(epoll_fd, events, 256, 10000);
-    if (got == 0) fail("nothing came for 10 s");
+    uint64_t due_ns = start_ns + begun * spacing_ns;
+    if (begun < count && now_ns() >= due_ns) {
+      streams[begun] = (struct stream){.fd = -1, .rounds = rounds};
+      begin(&streams[begun++]);
+    }
+    struct timespec left = until(begun < count ? start_ns + begun * spacing_ns : now_ns() + 10000000000ull);
+    int got = epoll_pwait2(epoll_fd, events, 256, &left, NULL);
+    if (got == 0 && begun == count) fail("nothing came for 10 s");
     for (int i = 0; i < got; i++) {
       struct stream *stream = events[i].data.ptr;
       if (!read_stream(stream)) continue;
@@ -222,7 +287,9 @@ int main(int argc, char **argv) {
   if (argc < 4) return fprintf(stderr, "see the top of http_client.c\n"), 2;
   prctl(PR_SET_TIMERSLACK, 1ul);
   port = (uint16_t)atoi(argv[2]);
-  if (strcmp(argv[1], "latency") == 0) {
+  if (strcmp(argv[1], "wake") == 0) {
+    measure_wakes((int)port, number(argv, 3), number(argv, 4), (unsigned)number(argv, 5));
+  } else if (strcmp(argv[1], "latency") == 0) {
     measure_latency(number(argv, 3), number(argv, 4), (size_t)number(argv, 5), (unsigned)number(argv, 6));
   } else if (strcmp(argv[1], "streams") == 0) {
     chunks = (unsigned)number(argv, 4);

@@ -2,23 +2,29 @@
 #ifndef VALVE_FLIGHT_H
 #define VALVE_FLIGHT_H
 
+#include "answer.h"
 #include "controller.h"
 #include "tokens.h"
+#include "trace.h"
 
 struct flight {
   struct hold hold;      /* first: the controller knows flights by it */
   struct tokens *tokens; /* NULL: finished, or no memory to count with */
+  struct ends *ends;     /* of the answer while it passes; NULL: nothing of one is kept */
+  struct trace trace;
   uint64_t readable_ns, arrival_ns, gate_ns;
   uint64_t closes_before, closes_seen;
   uint64_t progress_ns, first_token_ns, last_token_ns, finished_ns;
   uint64_t max_gap_ns, max_decode_gap_ns;
   uint64_t token_count;
   uint32_t generation;
+  uint32_t prompt_bytes; /* of its body, bounded */
   uint16_t status;
   uint8_t outcome;
-  bool upgrade, closed_gate;
-  uint16_t request_id_len, path_len;
-  char texts[]; /* the request id, then the path */
+  bool upgrade, closed_gate, streamed;
+  uint32_t input_tokens;
+  uint16_t request_id_len, path_len, model_len, response_id_len, finish_reasons_len;
+  char texts[]; /* the request id and the path; once it is over, what the answer told, in that order */
 };
 
 #endif

@@ -48,6 +48,20 @@ static void note_end(struct vlv_intake *intake, uint64_t now_ns) {
   if (value_of(&intake->stats.in_flight) == 0) set_to(&intake->stats.idle_since_ns, now_ns);
 }
 
+static void note_waiting(struct vlv_intake *intake, struct flight *flight, uint64_t body_len) {
+  flight->prompt_bytes = (uint32_t)(body_len < VLV_PROMPT_BYTES_MAX ? body_len : VLV_PROMPT_BYTES_MAX);
+  count_up(&intake->stats.waiting, 1);
+  count_up(&intake->stats.waiting_bytes, flight->prompt_bytes);
+  prefill_began(&intake->cooldown);
+}
+
+/* Its first token is out, or it ended without one. */
+static void note_served(struct vlv_intake *intake, const struct flight *flight, uint64_t now_ns) {
+  count_up(&intake->stats.waiting, (uint64_t)-1);
+  count_up(&intake->stats.waiting_bytes, -(uint64_t)flight->prompt_bytes);
+  prefill_ended(&intake->cooldown, now_ns);
+}
+
 static void *pass_through(struct vlv_intake *intake) {
   count_up(&intake->stats.passed_through, 1);
   return NULL;
@@ -66,17 +80,18 @@ static void *arrive(void *context, const struct vlv_request *request) {
   }
   flight->arrival_ns = arrival_ns;
   flight->gate_ns = flight->progress_ns = gate_ns;
+  flight->trace = trace_begin(&intake->tracer, request->traceparent, request->traceparent_len);
   write_texts(intake, flight, request);
   if (intake->options.gated) gate_arrived(intake, flight);
   note_busy(intake, arrival_ns);
-  if (!flight->upgrade) prefill_began(&intake->cooldown);
+  if (!flight->upgrade) note_waiting(intake, flight, request->body_len);
   if (intake->options.measures_arrivals) note_latency(intake, flight);
   return flight;
 }
 
 static void note_first_token(struct vlv_intake *intake, struct flight *flight, uint64_t now_ns) {
   flight->first_token_ns = now_ns;
-  if (!flight->upgrade) prefill_ended(&intake->cooldown, now_ns);
+  if (!flight->upgrade) note_served(intake, flight, now_ns);
 }
 
 static void note_gap(struct vlv_intake *intake, struct flight *flight, uint64_t now_ns) {
@@ -86,11 +101,25 @@ static void note_gap(struct vlv_intake *intake, struct flight *flight, uint64_t 
   if (decode_ns > flight->max_decode_gap_ns) flight->max_decode_gap_ns = decode_ns;
 }
 
+static struct ends *new_ends(void) {
+  struct ends *ends = malloc(sizeof *ends);
+  if (ends != NULL) ends->len = 0;
+  return ends;
+}
+
+/* A WebSocket's bytes are no answer. */
+static void keep_ends(struct flight *flight, const char *data, size_t len) {
+  if (flight->upgrade || len == 0) return;
+  if (flight->ends == NULL) flight->ends = new_ends();
+  if (flight->ends != NULL) ends_keep(flight->ends, data, len);
+}
+
 static void progress(void *context, void *told, const char *data, size_t len) {
   struct vlv_intake *intake = context;
   struct flight *flight = told;
   uint64_t now_ns = flight->progress_ns = vlv_now_ns();
   if (intake->options.gated) gate_progressed(intake, flight);
+  keep_ends(flight, data, len);
   if (flight->tokens == NULL || len == 0 || tokens_feed(flight->tokens, data, len) == 0) return;
   if (flight->first_token_ns > 0)
     note_gap(intake, flight, now_ns);
@@ -103,6 +132,37 @@ static void stop_counting(struct flight *flight) {
   if (flight->tokens != NULL) flight->token_count = tokens_total(flight->tokens);
   free(flight->tokens);
   flight->tokens = NULL;
+}
+
+/* With what its answer told behind its other texts; without, where there is no memory for them. */
+static struct flight *with_facts(struct flight *flight, const struct facts *facts) {
+  size_t own = (size_t)flight->request_id_len + flight->path_len;
+  size_t told = facts->model.len + facts->response_id.len + facts->finish_reasons_len;
+  struct flight *larger = realloc(flight, sizeof *flight + own + told);
+  if (larger == NULL) return flight;
+  char *at = larger->texts + own;
+  at = mempcpy(at, facts->model.at, facts->model.len);
+  at = mempcpy(at, facts->response_id.at, facts->response_id.len);
+  memcpy(at, facts->finish_reasons, facts->finish_reasons_len);
+  larger->model_len = (uint16_t)facts->model.len;
+  larger->response_id_len = (uint16_t)facts->response_id.len;
+  larger->finish_reasons_len = (uint16_t)facts->finish_reasons_len;
+  return larger;
+}
+
+/* It is in no list any more: it may move. */
+static struct flight *read_answer(struct vlv_intake *intake, struct flight *flight) {
+  struct ends *ends = flight->ends;
+  struct facts facts;
+  if (ends == NULL) return flight;
+  flight->ends = NULL;
+  facts_read_ends(&facts, ends);
+  flight->input_tokens = facts.input_tokens;
+  flight->streamed = facts.streamed;
+  count_up(&intake->stats.input_tokens, facts.input_tokens);
+  flight = with_facts(flight, &facts);
+  free(ends);
+  return flight;
 }
 
 static void count_flight(struct vlv_intake *intake, const struct flight *flight) {
@@ -122,12 +182,20 @@ static void finish(void *context, void *told, enum vlv_outcome outcome, int stat
   flight->status = (uint16_t)status;
   stop_counting(flight);
   bool never_spoke = flight->first_token_ns == 0 && !flight->upgrade;
-  if (never_spoke) prefill_ended(&intake->cooldown, flight->finished_ns);
+  if (never_spoke) note_served(intake, flight, flight->finished_ns);
   cooldown_observe(&intake->cooldown, flight->max_decode_gap_ns);
   bool sure = outcome == VLV_COMPLETED || outcome == VLV_REFUSED;
   if (intake->options.gated) gate_finished(intake, flight, sure);
   count_flight(intake, flight);
-  log_flight(&intake->log, flight);
+  log_flight(&intake->log, read_answer(intake, flight));
+}
+
+static bool traceparent(void *context, void *told, char out[VLV_TRACEPARENT_LEN]) {
+  const struct flight *flight = told;
+  (void)context;
+  if (flight->trace.span == 0) return false;
+  trace_write(&flight->trace, out);
+  return true;
 }
 
 static void count_error(void *context, enum vlv_error_kind kind) {
@@ -140,7 +208,7 @@ static uint64_t tick(void *context, uint64_t now_ns) {
 }
 
 const struct vlv_intake_calls *vlv_intake_calls(void) {
-  static const struct vlv_intake_calls calls = {arrive, progress, finish, count_error, tick};
+  static const struct vlv_intake_calls calls = {arrive, progress, finish, count_error, tick, traceparent};
   return &calls;
 }
 
@@ -160,6 +228,7 @@ struct vlv_intake *vlv_intake_create(const struct vlv_intake_options *options) {
   intake->routes.ask = options->is_inference;
   intake->cooldown.fixed_ns = options->fixed_cooldown_ns;
   intake->timer_ns = UINT64_MAX;
+  tracer_init(&intake->tracer, options->trace_share);
   intake->renewed_ns = vlv_now_ns();
   controller_init(&intake->controller);
   set_to(&intake->stats.idle_since_ns, intake->renewed_ns);

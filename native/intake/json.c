@@ -23,37 +23,40 @@ enum json_name {
   NAME_TOTAL, /* any of the engines' names for how many tokens they made */
 };
 
+#define NAME(text, name) {text, sizeof(text) - 1, name}
+
 static const struct {
   const char *text;
+  size_t len;
   enum json_name name;
 } names[] = {
-    {"content", NAME_CONTENT},
-    {"delta", NAME_DELTA},
-    {"text", NAME_TEXT},
-    {"type", NAME_TYPE},
-    {"usage", NAME_USAGE},
-    {"choices", NAME_CHOICES},
-    {"message", NAME_RESPONSE},
-    {"response", NAME_RESPONSE},
-    {"reasoning_content", NAME_REASONING},
-    {"reasoning", NAME_REASONING},
-    {"refusal", NAME_REASONING},
-    {"thinking", NAME_BLOCK},
-    {"partial_json", NAME_BLOCK},
-    {"arguments", NAME_ARGUMENTS},
-    {"function", NAME_FUNCTION},
-    {"function_call", NAME_FUNCTION_CALL},
-    {"tool_calls", NAME_TOOL_CALLS},
-    {"meta_info", NAME_META_INFO},
-    {"token_ids", NAME_TOKEN_IDS},
-    {"completion_tokens", NAME_TOTAL},
-    {"output_tokens", NAME_TOTAL},
-    {"tokens_predicted", NAME_TOTAL},
+    NAME("content", NAME_CONTENT),
+    NAME("delta", NAME_DELTA),
+    NAME("text", NAME_TEXT),
+    NAME("type", NAME_TYPE),
+    NAME("usage", NAME_USAGE),
+    NAME("choices", NAME_CHOICES),
+    NAME("message", NAME_RESPONSE),
+    NAME("response", NAME_RESPONSE),
+    NAME("reasoning_content", NAME_REASONING),
+    NAME("reasoning", NAME_REASONING),
+    NAME("refusal", NAME_REASONING),
+    NAME("thinking", NAME_BLOCK),
+    NAME("partial_json", NAME_BLOCK),
+    NAME("arguments", NAME_ARGUMENTS),
+    NAME("function", NAME_FUNCTION),
+    NAME("function_call", NAME_FUNCTION_CALL),
+    NAME("tool_calls", NAME_TOOL_CALLS),
+    NAME("meta_info", NAME_META_INFO),
+    NAME("token_ids", NAME_TOKEN_IDS),
+    NAME("completion_tokens", NAME_TOTAL),
+    NAME("output_tokens", NAME_TOTAL),
+    NAME("tokens_predicted", NAME_TOTAL),
 };
 
 static enum json_name look_up(const struct json *json) {
   for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-    if (strlen(names[i].text) == json->captured && memcmp(names[i].text, json->capture, json->captured) == 0)
+    if (names[i].len == json->captured && memcmp(names[i].text, json->capture, json->captured) == 0)
       return names[i].name;
   return NAME_NONE;
 }
@@ -136,21 +139,28 @@ static void begin_string(struct json *json) {
 
 static void end_string(struct json *json, struct event_facts *event) {
   json->in_string = 0;
-  json->text = look_up(json);
   json->after_name = json->name == NAME_NONE;
   note_type(json, event);
   json->name = NAME_NONE;
 }
 
-static void keep_byte(struct json *json, char byte) {
-  if (json->captured < NAME_MAX_LEN) json->capture[json->captured] = byte;
-  if (json->captured < UINT8_MAX) json->captured++;
-  if (json->name != NAME_TYPE) return;
-  memmove(json->ending, json->ending + 1, sizeof json->ending - 1);
-  json->ending[sizeof json->ending - 1] = byte;
+static void keep_ending(struct json *json, const char *data, size_t len) {
+  size_t size = sizeof json->ending, taken = len < size ? len : size;
+  memmove(json->ending, json->ending + taken, size - taken);
+  memcpy(json->ending + size - taken, data + len - taken, taken);
 }
 
-/* Inside a string, behind what can matter. Returns where the string, or an escape in it, comes. */
+/* More bytes of the present string. */
+static void keep(struct json *json, struct event_facts *event, const char *data, size_t len) {
+  size_t room = json->captured < NAME_MAX_LEN ? NAME_MAX_LEN - json->captured : 0;
+  if (len == 0) return;
+  if (json->captured == 0) note_text(json, event);
+  memcpy(json->capture + NAME_MAX_LEN - room, data, len < room ? len : room);
+  json->captured = (uint8_t)(json->captured + len < UINT8_MAX ? json->captured + len : UINT8_MAX);
+  if (json->name == NAME_TYPE) keep_ending(json, data, len);
+}
+
+/* Where the string ends, or an escape in it begins. */
 static const char *skip(const char *at, const char *end) {
   while (at < end && *at != '"' && *at != '\\') at++;
   return at;
@@ -158,17 +168,19 @@ static const char *skip(const char *at, const char *end) {
 
 static const char *read_string(struct json *json, struct event_facts *event, const char *at,
                                const char *end) {
-  if (json->captured > NAME_MAX_LEN && json->name != NAME_TYPE && !json->escaped) at = skip(at, end);
-  if (at == end) return at;
-  char byte = *at++;
-  if (byte == '"' && !json->escaped) {
-    end_string(json, event);
-    return at;
+  if (!json->escaped) {
+    const char *stop = skip(at, end);
+    keep(json, event, at, (size_t)(stop - at));
+    at = stop;
   }
-  if (json->captured == 0) note_text(json, event);
-  json->escaped = byte == '\\' && !json->escaped;
-  keep_byte(json, byte);
-  return at;
+  if (at == end) return at;
+  if (*at == '"' && !json->escaped) {
+    end_string(json, event);
+    return at + 1;
+  }
+  json->escaped = *at == '\\' && !json->escaped;
+  keep(json, event, at, 1);
+  return at + 1;
 }
 
 static void open_container(struct json *json, struct event_facts *event, char byte) {
@@ -206,7 +218,7 @@ static void read_structure(struct json *json, struct event_facts *event, char by
     case '"':
       return begin_string(json);
     case ':':
-      json->name = json->after_name ? json->text : NAME_NONE;
+      json->name = json->after_name ? look_up(json) : NAME_NONE;
       json->after_name = 0;
       return;
     case '{':

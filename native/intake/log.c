@@ -30,10 +30,10 @@ void log_event(struct log *log, enum vlv_event_kind kind, uint64_t t_ns, uint32_
   append(log, (struct entry){t_ns, kind, generation, NULL});
 }
 
-void log_text(struct log *log, struct entry entry, uint64_t readable_ns, const char *text, size_t len) {
+void log_text(struct log *log, struct entry entry, struct cause cause, const char *text, size_t len) {
   struct note *note = malloc(sizeof *note + len);
   if (note != NULL) {
-    note->readable_ns = readable_ns;
+    note->cause = cause;
     note->len = len;
     memcpy(note->text, text, len);
   }
@@ -46,6 +46,29 @@ void log_flight(struct log *log, struct flight *flight) {
 }
 
 /* ---- reading ---- */
+
+static void copy_trace(struct vlv_event *event, const struct trace *trace) {
+  event->trace_high = trace->high;
+  event->trace_low = trace->low;
+  event->span_id = trace->span;
+  event->parent_id = trace->parent;
+}
+
+/* Returns what follows in `from`. */
+static const char *copy_text(char *to, uint32_t *to_len, const char *from, uint16_t len) {
+  memcpy(to, from, len);
+  *to_len = len;
+  return from + len;
+}
+
+static void copy_texts(struct vlv_event *event, const struct flight *flight) {
+  const char *at = flight->texts;
+  at = copy_text(event->request_id, &event->request_id_len, at, flight->request_id_len);
+  at = copy_text(event->path, &event->path_len, at, flight->path_len);
+  at = copy_text(event->model, &event->model_len, at, flight->model_len);
+  at = copy_text(event->response_id, &event->response_id_len, at, flight->response_id_len);
+  copy_text(event->finish_reasons, &event->finish_reasons_len, at, flight->finish_reasons_len);
+}
 
 static void copy_flight(struct vlv_event *event, const struct flight *flight) {
   event->readable_ns = flight->readable_ns;
@@ -61,25 +84,26 @@ static void copy_flight(struct vlv_event *event, const struct flight *flight) {
   event->status = flight->status;
   event->outcome = flight->outcome;
   event->upgrade = flight->upgrade;
-  event->request_id_len = flight->request_id_len;
-  event->path_len = flight->path_len;
-  memcpy(event->request_id, flight->texts, flight->request_id_len);
-  memcpy(event->path, flight->texts + flight->request_id_len, flight->path_len);
+  event->input_tokens = flight->input_tokens;
+  event->streamed = flight->streamed;
+  copy_trace(event, &flight->trace);
+  copy_texts(event, flight);
 }
 
 static void copy_note(struct vlv_event *event, const struct note *note) {
   bool made = event->kind == VLV_EVENT_MADE;
   size_t room = made ? VLV_MADE_MAX : VLV_REQUEST_ID_MAX, len = note->len < room ? note->len : room;
-  event->readable_ns = note->readable_ns;
+  event->readable_ns = note->cause.readable_ns;
+  copy_trace(event, &note->cause.trace);
   memcpy(made ? event->made : event->request_id, note->text, len);
   *(made ? &event->made_len : &event->request_id_len) = (uint32_t)len;
 }
 
 static void copy_entry(struct vlv_event *event, const struct entry *entry) {
+  memset(event, 0, offsetof(struct vlv_event, model));
   event->t_ns = entry->t_ns;
   event->kind = entry->kind;
   event->generation = entry->generation;
-  event->request_id_len = event->path_len = event->made_len = 0;
   if (entry->kind == VLV_EVENT_REQUEST)
     copy_flight(event, entry->more);
   else if (entry->more != NULL)
@@ -101,8 +125,8 @@ static uint64_t copy_some(const struct log *log, uint64_t number, uint32_t kinds
   for (; *count < capacity && number < log->next; number++) {
     const struct entry *entry = &log->entries[number % VLV_LOG_CAPACITY];
     if ((kinds >> entry->kind & 1) == 0) continue;
-    out[*count].number = number;
-    copy_entry(&out[(*count)++], entry);
+    copy_entry(&out[*count], entry);
+    out[(*count)++].number = number;
   }
   return number;
 }
@@ -118,5 +142,6 @@ uint64_t vlv_log_read(const struct vlv_intake *intake, uint64_t since, uint32_t 
 }
 
 void vlv_log_add(struct vlv_intake *intake, uint64_t t_ns, const char *text, size_t len) {
-  log_text(&intake->log, (struct entry){.t_ns = t_ns, .kind = VLV_EVENT_MADE}, 0, text, len);
+  struct entry entry = {.t_ns = t_ns, .kind = VLV_EVENT_MADE};
+  log_text(&intake->log, entry, (struct cause){0}, text, len);
 }

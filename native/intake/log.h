@@ -13,9 +13,12 @@ struct entry {
   void *more; /* a struct flight, or a struct note; owned */
 };
 
-/* The text of an event, and when the request that caused it became readable. */
+/* The text of an event, and the request that caused it. */
 struct note {
-  uint64_t readable_ns;
+  struct cause {
+    uint64_t readable_ns;
+    struct trace trace;
+  } cause;
   size_t len;
   char text[];
 };
@@ -30,7 +33,7 @@ bool log_init(struct log *log);
 void log_free(struct log *log);
 void log_event(struct log *log, enum vlv_event_kind kind, uint64_t t_ns, uint32_t generation);
 /* An event with a text of its own. */
-void log_text(struct log *log, struct entry entry, uint64_t readable_ns, const char *text, size_t len);
+void log_text(struct log *log, struct entry entry, struct cause cause, const char *text, size_t len);
 /* The log owns the flight from here on. */
 void log_flight(struct log *log, struct flight *flight);
 

@@ -18,7 +18,6 @@
 struct json {
   uint8_t in_string, escaped, in_number, after_name;
   uint8_t name; /* enum json_name of the value that comes; also while it is read */
-  uint8_t text; /* the string that was read, if it is one of our names */
   uint16_t depth;
   uint8_t path[PATH_DEPTH]; /* enum json_name of each open container */
   uint8_t captured;

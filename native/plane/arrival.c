@@ -23,7 +23,10 @@ static void *arrive(struct client *client, const struct head *head, bool websock
       .path_len = path.len,
       .request_id = head->request_id.at,
       .request_id_len = head->request_id.len,
+      .traceparent = head->traceparent.at,
+      .traceparent_len = head->traceparent.len,
       .readable_ns = plane->now_ns,
+      .body_len = head->lengths > 0 ? head->length : 0,
       .upgrade = websocket,
   };
   exchange_counted(plane, 1);

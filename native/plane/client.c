@@ -12,7 +12,9 @@
 
 /* ---- coming and going ---- */
 
+/* Those who wait are served once a connection has ended: see bury(). */
 static void pause_listening(struct vlv_plane *plane) {
+  plane->calls.count_error(plane->intake, VLV_OUT_OF_DESCRIPTORS);
   plane->listen_again_ns = plane->now_ns + ACCEPT_PAUSE_NS;
   for (size_t i = 0; i < plane->listener_count; i++) endpoint_pause(&plane->listeners[i], true);
 }
@@ -23,9 +25,20 @@ static void welcome(struct vlv_plane *plane, int fd) {
   if (client == NULL) return endpoint_close(&endpoint, false);
   client->plane = plane;
   list_append(&plane->clients, &client->all);
-  if (endpoint_open(&client->end, ROLE_CLIENT, plane->epoll_fd, fd) < 0)
+  if (endpoint_open(&client->end, ROLE_CLIENT, plane->arrivals.fd, fd) < 0)
     return client_close(client, VLV_REFUSED, false);
   timer_start(plane, &plane->idle, &client->end);
+}
+
+static bool is_exhausted(int error) {
+  return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
+}
+
+/* An idle connection to the engine is worth less than a client. */
+static bool spare_one(struct vlv_plane *plane) {
+  if (list_empty(&plane->pool)) return false;
+  close_endpoint(timer_oldest(&plane->pool));
+  return true;
 }
 
 void client_accept(struct vlv_plane *plane, const struct endpoint *listener) {
@@ -35,7 +48,7 @@ void client_accept(struct vlv_plane *plane, const struct endpoint *listener) {
       welcome(plane, fd);
     else if (errno == EAGAIN)
       return;
-    else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+    else if (is_exhausted(errno) && !spare_one(plane))
       return pause_listening(plane);
   }
 }
@@ -79,14 +92,14 @@ void client_end(struct client *client) {
   bytes_free(&client->held);
   list_remove(&client->end.timer);
   endpoint_pause(&client->end, false);
-  if (client->end.broken) return client_close(client, VLV_CLIENT_GONE, false);
+  if (client->end.broken) return client_close(client, VLV_CLIENT_GONE, true); /* it must not look complete */
   if (client->end.out.len == 0) linger(client);
 }
 
 /* ---- requests ---- */
 
 void client_done(struct client *client, bool keep) {
-  if (client->end.broken) return client_close(client, VLV_CLIENT_GONE, false);
+  if (client->end.broken) return client_close(client, VLV_CLIENT_GONE, true); /* it must not look complete */
   if (!keep) return client_end(client);
   client->state = CLIENT_WAITING;
   arrival_go_on(client);

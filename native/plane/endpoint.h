@@ -9,7 +9,7 @@
 #include "list.h"
 #include "pieces.h"
 
-enum role { ROLE_LISTENER, ROLE_WAKE, ROLE_CLIENT, ROLE_ENGINE };
+enum role { ROLE_LISTENER, ROLE_WAKE, ROLE_CLIENT, ROLE_ENGINE, ROLE_CLIENTS };
 
 struct endpoint {
   enum role role;

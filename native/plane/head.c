@@ -147,6 +147,7 @@ static long digest(struct head *head, struct field *field) {
   if (span_is(name, "expect")) note_expect(head, value);
   if (span_is(name, "upgrade")) head->upgrade_websocket = span_is(value, "websocket");
   if (span_is(name, "x-request-id")) head->request_id = value;
+  if (span_is(name, "traceparent") && head->traceparent.at == NULL) head->traceparent = value;
   head->hosts += span_is(name, "host");
   return 1;
 }

@@ -41,7 +41,8 @@ struct head {
   bool says_close, says_keep_alive, says_upgrade; /* in Connection */
   bool upgrade_websocket;                         /* Upgrade names it, and only it */
   bool expects_continue;
-  struct span request_id; /* X-Request-Id */
+  struct span request_id;  /* X-Request-Id */
+  struct span traceparent; /* the first one */
 };
 
 enum head_error {

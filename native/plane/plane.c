@@ -11,6 +11,7 @@
 #include "hurry.h"
 
 #define EVENTS_AT_ONCE 256
+#define ENGINES_BETWEEN 16 /* engines between two looks for arrivals */
 
 void pieces_reset(struct pieces *pieces) {
   pieces->count = 0;
@@ -18,12 +19,14 @@ void pieces_reset(struct pieces *pieces) {
 }
 
 void bury(struct vlv_plane *plane, struct endpoint *endpoint) {
+  if (plane->listen_again_ns > 0) plane->listen_again_ns = plane->now_ns;
   list_append(&plane->dying, &endpoint->timer);
 }
 
+/* Of an eventfd. One that is full has been told already. */
 static void tell(int fd) {
   uint64_t one = 1;
-  if (fd >= 0 && write(fd, &one, sizeof one) < 0 && errno != EAGAIN) abort(); /* an eventfd cannot fail */
+  if (fd >= 0 && write(fd, &one, sizeof one) < 0) return;
 }
 
 void exchange_counted(struct vlv_plane *plane, int change) {
@@ -34,32 +37,26 @@ void exchange_counted(struct vlv_plane *plane, int change) {
 
 /* ---- what others ask of the thread ---- */
 
-void vlv_plane_post(struct vlv_plane *plane, void (*task)(void *, uint64_t, uint64_t), void *context,
-                    uint64_t first, uint64_t second) {
+int vlv_plane_post(struct vlv_plane *plane, void (*task)(void *, uint64_t, uint64_t), void *context,
+                   uint64_t first, uint64_t second) {
   pthread_mutex_lock(&plane->mutex);
-  if (plane->task_count == plane->task_capacity) {
-    size_t capacity = plane->task_capacity * 2 + 8;
-    struct task *tasks = realloc(plane->tasks, capacity * sizeof *tasks);
-    if (tasks == NULL) abort();
-    plane->tasks = tasks;
-    plane->task_capacity = capacity;
-  }
-  plane->tasks[plane->task_count++] = (struct task){task, context, first, second};
+  bool room = plane->task_count < VLV_TASKS_MAX;
+  if (room) plane->tasks[plane->task_count++] = (struct task){task, context, first, second};
   pthread_mutex_unlock(&plane->mutex);
   tell(plane->wake.fd);
+  return room ? 0 : -ENOBUFS;
 }
 
 static void run_tasks(struct vlv_plane *plane) {
+  struct task tasks[VLV_TASKS_MAX];
   uint64_t times;
-  if (read(plane->wake.fd, &times, sizeof times) < 0 && errno != EAGAIN) abort();
+  if (read(plane->wake.fd, &times, sizeof times) < 0) return; /* told already */
   pthread_mutex_lock(&plane->mutex);
-  struct task *tasks = plane->tasks;
   size_t count = plane->task_count;
-  plane->tasks = NULL;
-  plane->task_count = plane->task_capacity = 0;
+  memcpy(tasks, plane->tasks, count * sizeof *tasks);
+  plane->task_count = 0;
   pthread_mutex_unlock(&plane->mutex);
   for (size_t i = 0; i < count; i++) tasks[i].run(tasks[i].context, tasks[i].first, tasks[i].second);
-  free(tasks);
 }
 
 static void stop_listening(struct vlv_plane *plane) {
@@ -81,8 +78,8 @@ static void retire_task(void *context, uint64_t fd, uint64_t unused) {
   client_left(plane);
 }
 
-void vlv_plane_retire(struct vlv_plane *plane, int deserted_fd) {
-  vlv_plane_post(plane, retire_task, plane, (uint64_t)deserted_fd, 0);
+int vlv_plane_retire(struct vlv_plane *plane, int deserted_fd) {
+  return vlv_plane_post(plane, retire_task, plane, (uint64_t)deserted_fd, 0);
 }
 
 static void drain_task(void *context, uint64_t fd, uint64_t unused) {
@@ -94,8 +91,8 @@ static void drain_task(void *context, uint64_t fd, uint64_t unused) {
   exchange_counted(plane, 0);
 }
 
-void vlv_plane_drain(struct vlv_plane *plane, int drained_fd) {
-  vlv_plane_post(plane, drain_task, plane, (uint64_t)drained_fd, 0);
+int vlv_plane_drain(struct vlv_plane *plane, int drained_fd) {
+  return vlv_plane_post(plane, drain_task, plane, (uint64_t)drained_fd, 0);
 }
 
 void vlv_plane_echo(void *plane, uint64_t fd, uint64_t unused) {
@@ -110,11 +107,6 @@ void vlv_plane_reuse_streams(void *plane, uint64_t reuse, uint64_t unused) {
 
 uint64_t vlv_plane_exchanges(const struct vlv_plane *plane) {
   return atomic_load_explicit(&plane->exchanges, memory_order_relaxed);
-}
-
-static void stop_task(void *context, uint64_t first, uint64_t second) {
-  (void)first, (void)second;
-  ((struct vlv_plane *)context)->stopping = true;
 }
 
 void vlv_plane_set_engine(struct vlv_plane *plane, const struct sockaddr_storage *addresses,
@@ -133,11 +125,15 @@ static bool is_idle_engine(const struct endpoint *endpoint) {
   return endpoint->role == ROLE_ENGINE && ((const struct engine *)endpoint)->state == ENGINE_IDLE;
 }
 
+static void serve_clients(struct vlv_plane *plane);
+
 static void dispatch(struct vlv_plane *plane, struct endpoint *endpoint, uint32_t events) {
   if (endpoint->closed) return;
   switch (endpoint->role) {
     case ROLE_LISTENER:
       return client_accept(plane, endpoint);
+    case ROLE_CLIENTS:
+      return serve_clients(plane);
     case ROLE_WAKE:
       return run_tasks(plane);
     case ROLE_CLIENT:
@@ -147,8 +143,22 @@ static void dispatch(struct vlv_plane *plane, struct endpoint *endpoint, uint32_
   }
 }
 
+/* Clients have an epoll of their own, so that a look at it finds arrivals however much engines have to say.
+ */
+static void serve_clients(struct vlv_plane *plane) {
+  struct epoll_event events[EVENTS_AT_ONCE];
+  int count = epoll_wait(plane->arrivals.fd, events, EVENTS_AT_ONCE, 0);
+  if (count > 0) plane->now_ns = vlv_now_ns();
+  for (int i = 0; i < count; i++) dispatch(plane, events[i].data.ptr, events[i].events);
+}
+
+static void serve_engine(struct vlv_plane *plane, const struct epoll_event *event, int number) {
+  if (number % ENGINES_BETWEEN == ENGINES_BETWEEN - 1) serve_clients(plane);
+  dispatch(plane, event->data.ptr, event->events);
+}
+
 /* Idle engines' ends first: what has closed is not used again. Then clients: arrivals close the gate before
- * anything else is done. Then what the engine says. */
+ * anything else is done. Then what the engines say, and between them whoever has arrived meanwhile. */
 static void handle(struct vlv_plane *plane, struct epoll_event *events, int count) {
   for (int i = 0; i < count; i++)
     if (is_idle_engine(events[i].data.ptr)) {
@@ -160,7 +170,7 @@ static void handle(struct vlv_plane *plane, struct epoll_event *events, int coun
       dispatch(plane, events[i].data.ptr, events[i].events);
   for (int i = 0; i < count; i++)
     if (((struct endpoint *)events[i].data.ptr)->role == ROLE_ENGINE && events[i].events != 0)
-      dispatch(plane, events[i].data.ptr, events[i].events);
+      serve_engine(plane, &events[i], i);
 }
 
 static void free_dead(struct vlv_plane *plane) {
@@ -188,7 +198,7 @@ static void *plane_main(void *argument) {
   struct epoll_event events[EVENTS_AT_ONCE];
   hurry();
   plane->now_ns = vlv_now_ns();
-  while (!plane->stopping) {
+  while (!atomic_load(&plane->stopping)) {
     keep_time(plane);
     int count = epoll_wait(plane->epoll_fd, events, EVENTS_AT_ONCE, time_left(plane));
     plane->now_ns = vlv_now_ns();
@@ -212,9 +222,8 @@ int vlv_plane_start(struct vlv_plane *plane) {
 
 /* ---- birth and death ---- */
 
-static bool open_wake(struct vlv_plane *plane) {
-  int fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-  return fd >= 0 && endpoint_open(&plane->wake, ROLE_WAKE, plane->epoll_fd, fd) == 0;
+static bool open_own(struct vlv_plane *plane, struct endpoint *endpoint, enum role role, int fd) {
+  return fd >= 0 && endpoint_open(endpoint, role, plane->epoll_fd, fd) == 0;
 }
 
 static bool open_listeners(struct vlv_plane *plane, const struct vlv_plane_options *options) {
@@ -222,7 +231,7 @@ static bool open_listeners(struct vlv_plane *plane, const struct vlv_plane_optio
   if (plane->listeners == NULL) return false;
   plane->listener_count = options->listener_count;
   for (size_t i = 0; i < options->listener_count; i++)
-    if (endpoint_open(&plane->listeners[i], ROLE_LISTENER, plane->epoll_fd, options->listeners[i]) < 0)
+    if (endpoint_open(&plane->listeners[i], ROLE_LISTENER, plane->arrivals.fd, options->listeners[i]) < 0)
       return false;
   return true;
 }
@@ -232,7 +241,7 @@ static void init(struct vlv_plane *plane, const struct vlv_plane_options *option
                           &plane->pool,    &plane->ending, &plane->dying};
   for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) list_init(lists[i]);
   pthread_mutex_init(&plane->mutex, NULL);
-  plane->wake.fd = plane->drained_fd = plane->deserted_fd = -1;
+  plane->wake.fd = plane->arrivals.fd = plane->drained_fd = plane->deserted_fd = -1;
   plane->keepalive_ns = (uint64_t)(options->keepalive_s * KEEPALIVE_SHARE * 1e9);
   plane->connect_timeout_s = options->connect_timeout_s;
   plane->connect_timeout_ns = (uint64_t)(options->connect_timeout_s * 1e9);
@@ -243,10 +252,10 @@ static void init(struct vlv_plane *plane, const struct vlv_plane_options *option
 static void destroy(struct vlv_plane *plane) {
   stop_listening(plane);
   if (plane->wake.fd >= 0) close(plane->wake.fd);
+  if (plane->arrivals.fd >= 0) close(plane->arrivals.fd);
   if (plane->epoll_fd >= 0) close(plane->epoll_fd);
   pthread_mutex_destroy(&plane->mutex);
   free(plane->listeners);
-  free(plane->tasks);
   free(plane->engine_name);
   free(plane->authority);
   free(plane);
@@ -260,14 +269,17 @@ struct vlv_plane *vlv_plane_create(const struct vlv_plane_options *options) {
   plane->engine_name = strdup(options->engine);
   plane->authority = strdup(options->authority);
   bool texts = plane->engine_name != NULL && plane->authority != NULL;
-  if (texts && plane->epoll_fd >= 0 && open_wake(plane) && open_listeners(plane, options)) return plane;
+  bool own = open_own(plane, &plane->wake, ROLE_WAKE, eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) &&
+             open_own(plane, &plane->arrivals, ROLE_CLIENTS, epoll_create1(EPOLL_CLOEXEC));
+  if (texts && own && open_listeners(plane, options)) return plane;
   destroy(plane);
   return NULL;
 }
 
 void vlv_plane_stop(struct vlv_plane *plane) {
   if (plane->listening) {
-    vlv_plane_post(plane, stop_task, plane, 0, 0);
+    atomic_store(&plane->stopping, true);
+    tell(plane->wake.fd);
     pthread_join(plane->thread, NULL);
   }
   destroy(plane);

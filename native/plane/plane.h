@@ -75,8 +75,8 @@ struct task {
 };
 
 struct vlv_plane {
-  int epoll_fd;
-  struct endpoint wake;
+  int epoll_fd;                   /* engines, and what follows */
+  struct endpoint wake, arrivals; /* arrivals: an epoll of clients and listeners */
   struct endpoint *listeners;
   size_t listener_count;
   bool listening;
@@ -84,7 +84,8 @@ struct vlv_plane {
   struct link clients;
   struct link idle, connecting, pool, ending; /* by endpoint.timer: oldest first */
   struct link dying;                          /* closed: freed after the present events */
-  bool retiring, draining, stopping, reuses_streams;
+  bool retiring, draining, reuses_streams;
+  _Atomic bool stopping;
   int deserted_fd, drained_fd;
   _Atomic uint64_t exchanges;
   uint64_t keepalive_ns, connect_timeout_ns, now_ns, tick_ns;
@@ -95,8 +96,8 @@ struct vlv_plane {
 
   pthread_t thread;
   pthread_mutex_t mutex; /* of what follows */
-  struct task *tasks;
-  size_t task_count, task_capacity;
+  struct task tasks[VLV_TASKS_MAX];
+  size_t task_count;
   struct sockaddr_storage addresses[VLV_ADDRESSES_MAX];
   socklen_t address_lengths[VLV_ADDRESSES_MAX];
   size_t address_count;

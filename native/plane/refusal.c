@@ -42,11 +42,14 @@ static const struct {
     [REFUSAL_SWITCH] = {502, "Bad Gateway", VLV_UPSTREAM_MALFORMED,
                         "the engine at %1$s switched protocols without being asked"},
     [REFUSAL_INTERNAL] = {502, "Bad Gateway", VLV_INTERNAL, "the proxy has no memory left; try again"},
+    [REFUSAL_DESCRIPTORS] = {503, "Service Unavailable", VLV_OUT_OF_DESCRIPTORS,
+                             "no file descriptor is left for a connection to the engine at %1$s; raise the "
+                             "proxy's `ulimit -n`, or try again"},
 };
 
 static const char *const names[VLV_ERROR_KINDS] = {
     "bad_request",        "shutting_down", "upstream_unreachable", "upstream_timeout", "upstream_reset",
-    "upstream_malformed", "internal",
+    "upstream_malformed", "internal",      "out_of_descriptors",
 };
 
 const char *vlv_error_name(enum vlv_error_kind kind) {

@@ -1,4 +1,6 @@
 /* A request on its way to the engine: its head, written anew, and its body as it comes. */
+#include <errno.h>
+
 #include "plane.h"
 #include "writer.h"
 
@@ -30,7 +32,8 @@ void request_refuse(struct client *client, enum refusal refusal, int error) {
   if (begun) return client_close(client, VLV_UPSTREAM_FAILED, true);
   answer(client, refusal, error, keep);
   client->status = refusal_status(refusal);
-  exchange_finish(client, client->status < 500 ? VLV_REFUSED : VLV_UPSTREAM_FAILED);
+  bool reached = client->status >= 500 && refusal != REFUSAL_DESCRIPTORS;
+  exchange_finish(client, reached ? VLV_UPSTREAM_FAILED : VLV_REFUSED);
   client_done(client, keep);
 }
 
@@ -73,9 +76,22 @@ static void drop_expectation(struct head *head) {
     if (span_is(head->fields[i].name, "expect")) head->fields[i].dropped = true;
 }
 
+/* What the engine is told instead of the client's; .len 0: the client's. */
+static struct span own_trace(struct client *client, char text[VLV_TRACEPARENT_LEN]) {
+  const struct vlv_plane *plane = client->plane;
+  bool traced = client->flight != NULL && plane->calls.traceparent != NULL &&
+                plane->calls.traceparent(plane->intake, client->flight, text);
+  return (struct span){text, traced ? VLV_TRACEPARENT_LEN : 0};
+}
+
 static void write_head(struct client *client, struct head *head) {
   struct vlv_plane *plane = client->plane;
-  struct own own = {client->upload.framing, client->websocket ? WEBSOCKET_FIELDS : ""};
+  char trace[VLV_TRACEPARENT_LEN];
+  struct own own = {
+      .framing = client->upload.framing,
+      .connection = client->websocket ? WEBSOCKET_FIELDS : "",
+      .trace = own_trace(client, trace),
+  };
   struct span host = {plane->authority, strlen(plane->authority)};
   if (client->http10) drop_expectation(head);
   size_t len = write_request(plane->output, head, origin_target(head->target), host, own);
@@ -96,7 +112,8 @@ static size_t refuse_unreachable(struct client *client, const char *data, size_t
     took += (size_t)followed;
   }
   client->uploaded = client->upload.ended;
-  request_refuse(client, REFUSAL_UNREACHABLE, client->connect_error);
+  bool none_left = client->connect_error == EMFILE || client->connect_error == ENFILE;
+  request_refuse(client, none_left ? REFUSAL_DESCRIPTORS : REFUSAL_UNREACHABLE, client->connect_error);
   return took;
 }
 

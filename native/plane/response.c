@@ -59,7 +59,7 @@ static void begin_body(struct engine *engine, const struct head *head) {
   client->last = client->last || engine->plane->retiring;
   engine->ends = !lives_on(engine->plane, head);
   body_begin(&engine->download, framing, head->length);
-  write_head(engine, head, (struct own){engine->sent_as, connection_field(client)});
+  write_head(engine, head, (struct own){.framing = engine->sent_as, .connection = connection_field(client)});
   client->status = head->status;
   engine->answered = true;
 }
@@ -68,13 +68,13 @@ static void pass_interim(struct engine *engine, const struct head *head) {
   struct client *client = engine->client;
   bool expected = head->status != 100 || client->wants_continue;
   if (!expected || client->http10) return;
-  write_head(engine, head, (struct own){FRAMING_NONE, ""});
+  write_head(engine, head, (struct own){.framing = FRAMING_NONE, .connection = ""});
   send_wire(engine);
   if (client->end.out.len > 0) endpoint_pause(&engine->end, true);
 }
 
 static void switch_protocols(struct engine *engine, const struct head *head) {
-  write_head(engine, head, (struct own){FRAMING_NONE, WEBSOCKET_FIELDS});
+  write_head(engine, head, (struct own){.framing = FRAMING_NONE, .connection = WEBSOCKET_FIELDS});
   send_wire(engine);
   engine->client->status = 101;
   engine->answered = true;

@@ -38,6 +38,7 @@ static bool is_length(const struct field *field) {
 
 static bool crosses(const struct field *field, struct own own) {
   if (is_length(field)) return false;
+  if (own.trace.len > 0 && span_is(field->name, "traceparent")) return false;
   if (span_is(field->name, "trailer")) return own.framing == FRAMING_CHUNKED;
   return !field->dropped;
 }
@@ -58,6 +59,7 @@ static char *put_fields(char *out, const struct head *head, struct own own, bool
 static char *put_own(char *out, struct own own) {
   if (own.framing == FRAMING_CHUNKED) out = put_text(out, "Transfer-Encoding: chunked\r\n");
   out = put_text(out, own.connection);
+  if (own.trace.len > 0) out = put_text(put_span(put_text(out, "traceparent: "), own.trace), "\r\n");
   return put_text(out, "\r\n");
 }
 

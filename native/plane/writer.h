@@ -15,6 +15,7 @@
 struct own {
   enum framing framing;
   const char *connection; /* whole lines, or "" */
+  struct span trace;      /* a traceparent in place of those that came; .len 0: they pass */
 };
 
 /* The request's target without any authority: the engine to reach is fixed. It may begin with the query, its

@@ -11,7 +11,7 @@ from valve_runtime.node import Node
 from .config import Mode
 from .controller import State
 from .cooldown import Cooldown
-from .events import EventLog
+from .events import EventLog, Record
 from .front import Surroundings
 from .gate import Gate
 from .intake import SidecarIntake
@@ -105,3 +105,9 @@ class AiohttpFront:
 
     def since(self, start: int, limit: int) -> dict[str, Any]:
         return self._events.since(start, limit)
+
+    def waiting(self) -> tuple[int, int]:
+        return self._counters.waiting, self._counters.waiting_bytes
+
+    def add(self, record: Record) -> None:
+        self._events.add(record)

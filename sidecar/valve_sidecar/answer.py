@@ -1,6 +1,7 @@
 """What an engine's answer tells about itself: the model, why it ended, how long the prompt was.
 
-Read once the answer is over, from its first and last bytes; nothing of the content is kept.
+Read once the answer is over, from its first and last bytes; nothing of the content is kept. The native data
+plane's is native/intake/answer.c.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ TEXT = re.compile(rb'\s{0,8}:\s{0,8}"([^"\\\x00-\x1f]{1,128})"')
 FINISH = tuple(
     re.compile(name + rb'\s{0,8}:\s{0,8}"(\w{1,32})"') for name in (b'"finish_reason"', b'"stop_reason"')
 )
+MAX_REASONS = 4  # several choices may end for several reasons
 NUMBER = re.compile(rb"\s{0,8}:\s{0,8}(\d{1,9})\b")
 STREAMS = (b"data:", b"event:", b"id:", b"retry:", b":")  # how server-sent events begin
 
@@ -65,7 +67,7 @@ def _prompt_tokens(data: bytes) -> str:
 def _finish_reasons(data: bytes) -> tuple[str, ...]:
     """Each once; most events of a stream say null."""
     found = [reason.decode() for pattern in FINISH for reason in pattern.findall(data)]
-    return tuple(dict.fromkeys(found))
+    return tuple(dict.fromkeys(found))[:MAX_REASONS]
 
 
 def _value(data: bytes, at: int, value: re.Pattern[bytes]) -> str:

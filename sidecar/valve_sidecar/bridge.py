@@ -29,16 +29,20 @@ class Bridge:
             native.PROGRESS(self._progress),
             native.FINISH(self._finish),
             native.COUNT_ERROR(self._count_error),
+            traceparent=native.TRACEPARENT(self._traceparent),
         )
         self.handle = None
 
     def _arrive(self, _: Any, pointer: Any) -> int | None:
         told = pointer.contents
-        request_id = native.text(told.request_id, told.request_id_len)
+        known = {
+            "X-Request-Id": native.text(told.request_id, told.request_id_len),
+            "traceparent": native.text(told.traceparent, told.traceparent_len),
+        }
         head = Head(
             native.text(told.method, told.method_len),
             native.text(told.path, told.path_len),
-            {"X-Request-Id": request_id} if request_id else {},
+            {name: value for name, value in known.items() if value},
             told.upgrade,
             told.readable_ns,
         )
@@ -54,6 +58,12 @@ class Bridge:
 
     def _finish(self, _: Any, number: int, outcome: int, status: int) -> None:
         self._intake.finish(self._flights.pop(number), native.OUTCOMES[outcome], status)
+
+    def _traceparent(self, _: Any, number: int, out: int) -> bool:
+        ours = self._flights[number].traceparent
+        if ours is not None:
+            ctypes.memmove(out, ours, len(ours))
+        return ours is not None
 
     def _count_error(self, _: Any, kind: int) -> None:
         self._intake.count_error(self._kinds[kind])

@@ -11,6 +11,7 @@ from valve_runtime.node import Node
 
 from .address import Address
 from .config import ServeConfig
+from .events import Record
 from .gate import HolderSeat
 from .listener import Listener
 
@@ -71,6 +72,14 @@ class Front(Protocol):
 
     def state(self) -> dict[str, Any]:
         """gate, in_flight, cooldown_ms and counters, as admin's /state has them."""
+        ...
+
+    def waiting(self) -> tuple[int, int]:
+        """Requests without a first token, and the bytes of their bodies. Any thread may ask."""
+        ...
+
+    def add(self, record: Record) -> None:
+        """Into the event log, made already."""
         ...
 
     def since(self, start: int, limit: int) -> dict[str, Any]:

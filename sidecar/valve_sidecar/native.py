@@ -12,6 +12,7 @@ from ctypes import (
     POINTER,
     Structure,
     c_bool,
+    c_char,
     c_char_p,
     c_double,
     c_int,
@@ -40,10 +41,13 @@ class Request(Structure):
         ("method", c_void_p),
         ("path", c_void_p),
         ("request_id", c_void_p),
+        ("traceparent", c_void_p),
         ("method_len", c_size_t),
         ("path_len", c_size_t),
         ("request_id_len", c_size_t),
+        ("traceparent_len", c_size_t),
         ("readable_ns", c_uint64),
+        ("body_len", c_uint64),
         ("upgrade", c_bool),
     )
 
@@ -53,6 +57,7 @@ PROGRESS = CFUNCTYPE(None, c_void_p, c_void_p, c_void_p, c_size_t)
 FINISH = CFUNCTYPE(None, c_void_p, c_void_p, c_int, c_int)
 COUNT_ERROR = CFUNCTYPE(None, c_void_p, c_int)
 TICK = CFUNCTYPE(c_uint64, c_void_p, c_uint64)
+TRACEPARENT = CFUNCTYPE(c_bool, c_void_p, c_void_p, c_void_p)
 
 
 class Calls(Structure):
@@ -62,6 +67,7 @@ class Calls(Structure):
         ("finish", FINISH),
         ("count_error", COUNT_ERROR),
         ("tick", TICK),
+        ("traceparent", TRACEPARENT),
     )
 
 
@@ -83,11 +89,13 @@ class PlaneOptions(Structure):
 
 
 ARRIVAL_BUCKETS = 16
-ERROR_KINDS = 7
+ERROR_KINDS = 8
 LOG_CAPACITY = 65_536
 REQUEST_ID_MAX = 128
 PATH_MAX = 256
 MADE_MAX = 1024
+ANSWER_TEXT_MAX = 128
+FINISH_REASONS_MAX = 132
 
 IS_INFERENCE = CFUNCTYPE(c_bool, c_void_p, c_size_t, c_void_p, c_size_t, c_bool)
 
@@ -116,6 +124,9 @@ class IntakeStats(Structure):
         ("idle_since_ns", c_uint64),
         ("passed_through", c_uint64),
         ("tokens", c_uint64),
+        ("input_tokens", c_uint64),
+        ("waiting", c_uint64),
+        ("waiting_bytes", c_uint64),
         ("closes_per_request_max", c_uint64),
         ("requests", c_uint64 * len(OUTCOMES)),
         ("errors", c_uint64 * ERROR_KINDS),
@@ -139,6 +150,7 @@ class IntakeOptions(Structure):
         ("measures_arrivals", c_bool),
         ("fixed_cooldown_ns", c_uint64),
         ("notice_fd", c_int),
+        ("trace_share", c_double),
         ("is_inference", IS_INFERENCE),
     )
 
@@ -150,6 +162,10 @@ class Event(Structure):
         ("kind", c_uint32),
         ("generation", c_uint32),
         ("readable_ns", c_uint64),
+        ("trace_high", c_uint64),
+        ("trace_low", c_uint64),
+        ("span", c_uint64),
+        ("parent", c_uint64),
         ("arrival_ns", c_uint64),
         ("gate_ns", c_uint64),
         ("first_token_ns", c_uint64),
@@ -162,25 +178,22 @@ class Event(Structure):
         ("status", c_uint32),
         ("outcome", c_uint32),
         ("upgrade", c_uint32),
+        ("input_tokens", c_uint32),
+        ("streamed", c_uint32),
+        ("model_len", c_uint32),
+        ("response_id_len", c_uint32),
+        ("finish_reasons_len", c_uint32),
         ("request_id_len", c_uint32),
         ("path_len", c_uint32),
         ("made_len", c_uint32),
-        ("request_id_bytes", c_uint8 * REQUEST_ID_MAX),
-        ("path_bytes", c_uint8 * PATH_MAX),
-        ("made_bytes", c_uint8 * MADE_MAX),
+        # Read as bytes up to a zero, which no text holds; of these the first so many as the lengths say.
+        ("model", c_char * ANSWER_TEXT_MAX),
+        ("response_id", c_char * ANSWER_TEXT_MAX),
+        ("finish_reasons", c_char * FINISH_REASONS_MAX),
+        ("request_id", c_char * REQUEST_ID_MAX),
+        ("path", c_char * PATH_MAX),
+        ("made", c_char * MADE_MAX),
     )
-
-    @property
-    def request_id(self) -> str:
-        return bytes(self.request_id_bytes[: self.request_id_len]).decode(errors="replace")
-
-    @property
-    def path(self) -> str:
-        return bytes(self.path_bytes[: self.path_len]).decode(errors="replace")
-
-    @property
-    def made(self) -> bytes:
-        return bytes(self.made_bytes[: self.made_len])
 
 
 class Library:
@@ -195,13 +208,13 @@ class Library:
             quick.vlv_plane_set_engine, None, c_void_p, POINTER(SocketAddress), POINTER(c_uint32), c_size_t
         )
         self.plane_start = _bind(quick.vlv_plane_start, c_int, c_void_p)
-        self.plane_retire = _bind(quick.vlv_plane_retire, None, c_void_p, c_int)
+        self.plane_retire = _bind(quick.vlv_plane_retire, c_int, c_void_p, c_int)
         self.plane_echo = _bind(quick.vlv_plane_echo, None, c_void_p, c_uint64, c_uint64)
-        self.plane_drain = _bind(quick.vlv_plane_drain, None, c_void_p, c_int)
+        self.plane_drain = _bind(quick.vlv_plane_drain, c_int, c_void_p, c_int)
         self.reuse_streams = _bind(quick.vlv_plane_reuse_streams, None, c_void_p, c_uint64, c_uint64)
         self.plane_exchanges = _bind(quick.vlv_plane_exchanges, c_uint64, c_void_p)
         self.plane_stop = _bind(waiting.vlv_plane_stop, None, c_void_p)
-        self.plane_post = _bind(quick.vlv_plane_post, None, c_void_p, c_void_p, c_void_p, c_uint64, c_uint64)
+        self.plane_post = _bind(quick.vlv_plane_post, c_int, c_void_p, c_void_p, c_void_p, c_uint64, c_uint64)
         self._bind_intake(quick)
 
     def _bind_intake(self, quick: Any) -> None:

@@ -13,9 +13,10 @@ from valve_runtime.node import Node
 
 from . import native
 from .config import Mode
+from .events import Record
 from .flight import Flight
 from .front import Surroundings
-from .native_intake import NativeIntake, engine_times_ns, flight_of
+from .native_intake import NativeIntake, engine_times_ns
 from .native_plane import NativePlane
 from .telemetry import Counters
 from .tenants import TenantWatch
@@ -23,7 +24,7 @@ from .tenants import TenantWatch
 log = logging.getLogger(__name__)
 WATCH_S = 0.5  # how often what the thread counted is looked at
 RESPOND_S = 2.0  # a thread that takes longer to do next to nothing is hung
-TAKE_AGAIN_ROUNDS = 10  # looks: without a seat, how often to try for one
+TAKE_AGAIN_ROUNDS = 2  # looks: without a seat, how often to try for one
 
 
 class NativeFront:
@@ -39,6 +40,7 @@ class NativeFront:
             self._mode,
             given.fixed_cooldown_ns,
             measures_arrivals=given.config.measure_arrivals,
+            trace_share=given.config.trace_share if given.config.otlp_endpoint else None,
             worker=given.number,
         )
         self._seen = Counters()  # latencies and preemptions; the thread counts the rest
@@ -152,12 +154,12 @@ class NativeFront:
     # ---- what it tells ----
 
     def collect(self, node: Node, now_ns: int) -> None:
-        events, self._read = self._intake.flights_since(self._read)
-        for event in events:
-            self._take(event.kind, flight_of(event, self._intake.adapter.name))
+        flights, self._read = self._intake.flights_since(self._read)
+        for kind, flight in flights:
+            self._take(kind, flight)
         self._watch.collect(node, now_ns)
 
-    def _take(self, kind: int, flight: Flight) -> None:
+    def _take(self, kind: native.EventKind, flight: Flight) -> None:
         if kind == native.EventKind.REQUEST:
             if not flight.upgrade:
                 self._seen.observe(flight)
@@ -182,6 +184,7 @@ class NativeFront:
         return self._seen.as_dict() | {
             "passed_through": stats.passed_through,
             "tokens": stats.tokens,
+            "input_tokens": stats.input_tokens,
             "drained_s": (stats.drained_ns + idle_ns) / 1e9,
             "closes_per_request_max": stats.closes_per_request_max,
             "requests": {outcome: count for outcome, count in requests if count},
@@ -203,3 +206,9 @@ class NativeFront:
 
     def since(self, start: int, limit: int) -> dict[str, Any]:
         return self._intake.since(start, limit)
+
+    def waiting(self) -> tuple[int, int]:
+        return self._intake.stats.waiting, self._intake.stats.waiting_bytes
+
+    def add(self, record: Record) -> None:
+        self._intake.add(record)

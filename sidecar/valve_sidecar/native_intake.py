@@ -15,12 +15,15 @@ from . import native
 from .answer import Answer
 from .config import Mode
 from .events import Record, request_record
-from .flight import Flight, Outcome
+from .flight import Flight
 from .native import EventKind
+from .trace import TraceContext
 
 BATCH = 64  # events that are copied at once: the plane's thread may wait for that long
 FLIGHT_KINDS = 1 << EventKind.CLOSE | 1 << EventKind.REQUEST
 ALL_KINDS = sum(1 << kind for kind in EventKind)
+KINDS = tuple(EventKind)
+KIND_NAMES = tuple(kind.name.lower() for kind in EventKind)
 NO_FIXED_COOLDOWN = 2**64 - 1
 RECENT_CLOSES = 1024
 
@@ -34,9 +37,11 @@ class NativeIntake:
         mode: Mode,
         fixed_cooldown_ns: int | None,
         *,
-        measures_arrivals: bool,
-        worker: int,
+        measures_arrivals: bool = False,
+        trace_share: float | None = None,
+        worker: int = 0,
     ) -> None:
+        """`trace_share`: of the requests whose client has not decided; None: nothing is traced."""
         self.adapter, self._worker = adapter, worker
         self._library = native.library()
         self.notice_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
@@ -46,6 +51,7 @@ class NativeIntake:
             measures_arrivals,
             NO_FIXED_COOLDOWN if fixed_cooldown_ns is None else fixed_cooldown_ns,
             self.notice_fd,
+            -1.0 if trace_share is None else trace_share,
             self._asked,
         )
         self.handle: int = self._library.intake_create(ctypes.byref(options))
@@ -54,6 +60,7 @@ class NativeIntake:
         weakref.finalize(self, self._library.intake_destroy, self.handle)
         self._library.set_engine(self.handle, *engine_times_ns(adapter))
         self.calls: native.Calls = self._library.intake_calls().contents
+        self._batch = (native.Event * BATCH)()
         self._closing: dict[int, Flight] = {}  # by generation: those that closed the gate lately
         self.stats: native.IntakeStats = self._library.intake_stats(self.handle).contents
 
@@ -76,20 +83,19 @@ class NativeIntake:
 
     def since(self, start: int, limit: int) -> Record:
         """As events.EventLog's."""
-        start = max(start, 0)
-        found, following = self._read(start, ALL_KINDS, min(BATCH, limit))
-        while found and len(found) < limit:
-            batch, following = self._read(following, ALL_KINDS, min(BATCH, limit - len(found)))
+        start = following = max(start, 0)
+        events: list[Record] = []
+        while len(events) < limit:
+            batch, following = self._read(following, ALL_KINDS, limit - len(events))
             if not batch:
                 break
-            found += batch
-        first = found[0].number if found else following
-        events = [{"seq": event.number, "worker": self._worker, **self._format(event)} for event in found]
+            events += [{"seq": event.number, "worker": self._worker} | self._format(event) for event in batch]
+        first = events[0]["seq"] if events else following
         return {"events": events, "next": following, "dropped": max(0, first - start)}
 
     def _format(self, event: native.Event) -> Record:
         if event.kind == EventKind.MADE:
-            return cast(Record, orjson.loads(event.made))
+            return cast(Record, orjson.loads(event.made[: event.made_len]))
         if event.kind != EventKind.REQUEST:
             return format_event(event)
         flight = flight_of(event, self.adapter.name)
@@ -107,19 +113,20 @@ class NativeIntake:
         flight = self._closing.get(generation)
         return flight.preemption_ns if flight else 0
 
-    def flights_since(self, start: int) -> tuple[list[native.Event], int]:
+    def flights_since(self, start: int) -> tuple[list[tuple[EventKind, Flight]], int]:
         """The closings and ended requests from number `start` on, and where to go on."""
-        found: list[native.Event] = []
+        found: list[tuple[EventKind, Flight]] = []
         while True:
             batch, start = self._read(start, FLIGHT_KINDS, BATCH)
-            found += batch
+            found += [(KINDS[event.kind], flight_of(event, self.adapter.name)) for event in batch]
             if len(batch) < BATCH:
                 return found, start
 
     def _read(self, start: int, kinds: int, limit: int) -> tuple[list[native.Event], int]:
-        batch, following = (native.Event * limit)(), ctypes.c_uint64()
-        count = self._library.log_read(self.handle, start, kinds, batch, limit, ctypes.byref(following))
-        return batch[:count], following.value
+        """Good until the next call: at most BATCH events, in the one place that there is for them."""
+        most, following = min(limit, BATCH), ctypes.c_uint64()
+        count = self._library.log_read(self.handle, start, kinds, self._batch, most, ctypes.byref(following))
+        return self._batch[:count], following.value
 
 
 def engine_times_ns(adapter: Adapter) -> tuple[int, int]:
@@ -129,24 +136,58 @@ def engine_times_ns(adapter: Adapter) -> tuple[int, int]:
 
 def format_event(event: native.Event) -> Record:
     """As docs/events.md has it; of those that are no requests and not made already."""
-    record = {"kind": EventKind(event.kind).name.lower(), "t_ns": event.t_ns}
+    record = {"kind": KIND_NAMES[event.kind], "t_ns": event.t_ns}
     if event.kind != EventKind.LAPSE:
         record["generation"] = event.generation
     if event.kind == EventKind.CLOSE:
-        record["request_id"] = event.request_id
+        record["request_id"] = text(event.request_id, event.request_id_len)
     return record
 
 
 def flight_of(event: native.Event, engine: str) -> Flight:
-    """Of a closing or an ended request: what the thread noted of it. What the answer's text tells of itself
-    is not read here; more than one token over time is taken for a stream.
-    """
-    flight = Flight(event.request_id, event.path, None, event.readable_ns, engine=engine)
-    for name in ("generation", "arrival_ns", "gate_ns", "closes_seen", "first_token_ns", "last_token_ns"):
-        setattr(flight, name, getattr(event, name))
-    for name in ("finished_ns", "tokens", "max_gap_ns", "status"):
-        setattr(flight, name, getattr(event, name))
-    flight.upgrade, flight.closed_gate = bool(event.upgrade), bool(event.closed_gate)
-    flight.outcome = Outcome(native.OUTCOMES[event.outcome])
-    flight.answer = Answer(streamed=event.last_token_ns > event.first_token_ns)
-    return flight
+    """Of a closing or an ended request: what the thread noted of it."""
+    return Flight(
+        text(event.request_id, event.request_id_len),
+        text(event.path, event.path_len),
+        None,
+        event.readable_ns,
+        bool(event.upgrade),
+        event.arrival_ns,
+        event.gate_ns,
+        event.generation,
+        bool(event.closed_gate),
+        closes_seen=event.closes_seen,
+        first_token_ns=event.first_token_ns,
+        last_token_ns=event.last_token_ns,
+        max_gap_ns=event.max_gap_ns,
+        finished_ns=event.finished_ns,
+        tokens=event.tokens,
+        trace=trace_of(event),
+        answer=answer_of(event),
+        engine=engine,
+        status=event.status,
+        outcome=native.OUTCOMES[event.outcome],
+    )
+
+
+def answer_of(event: native.Event) -> Answer:
+    reasons = text(event.finish_reasons, event.finish_reasons_len)
+    return Answer(
+        text(event.model, event.model_len),
+        text(event.response_id, event.response_id_len),
+        tuple(reasons.split(",")) if reasons else (),
+        event.input_tokens,
+        bool(event.streamed),
+    )
+
+
+def text(raw: bytes, size: int) -> str:
+    """Behind it there may be the rest of another one."""
+    return raw[:size].decode(errors="replace")
+
+
+def trace_of(event: native.Event) -> TraceContext | None:
+    if not event.span:
+        return None
+    parent = f"{event.parent:016x}" if event.parent else ""
+    return TraceContext(f"{event.trace_high:016x}{event.trace_low:016x}", f"{event.span:016x}", parent)

@@ -52,6 +52,7 @@ class NativePlane:
         self._handle: int | None = None
         self._resolving: asyncio.Task[None] | None = None
         self._echo_fd = -1
+        self._eventfds: list[int] = []
 
     @property
     def bound(self) -> Address:
@@ -66,7 +67,7 @@ class NativePlane:
         error = self._library.plane_start(self._handle)
         if error:
             raise SidecarError(f"cannot start the data plane's thread: {os.strerror(-error)}")
-        self._echo_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._echo_fd = self._make_eventfd()
         if self._upstream.path is None and not is_literal(self._upstream.host):
             self._resolving = asyncio.create_task(self._resolve_again(), name="valve-resolve")
 
@@ -109,20 +110,24 @@ class NativePlane:
             log.warning("cutting %d exchanges after %g s of grace", running, grace_s)
         handle, self._handle = self._handle, None
         await asyncio.to_thread(self._library.plane_stop, handle)
-        os.close(self._echo_fd)
+        for fd in self._eventfds:  # not before: the thread writes to them
+            os.close(fd)
 
     async def _wait_told(self, ask: Any, handle: int) -> None:
         """Until the thread writes the eventfd that it is given."""
         loop, told = asyncio.get_running_loop(), asyncio.Event()
-        fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        fd = self._make_eventfd()
         loop.add_reader(fd, told.set)
         try:
-            ask(handle, fd)
+            check_taken(ask(handle, fd))
             await told.wait()
         finally:
             loop.remove_reader(fd)
-            ask(handle, -1)  # before it is closed: the thread writes to it
-            os.close(fd)
+
+    def _make_eventfd(self) -> int:
+        """It lives as long as the thread."""
+        self._eventfds.append(os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK))
+        return self._eventfds[-1]
 
     def _create(self, sockets: Sequence[socket.socket]) -> int:
         """The plane owns the sockets from here on."""
@@ -152,7 +157,7 @@ class NativePlane:
         """Runs a function of the library on the plane's thread, soon; nothing once it has drained."""
         if self._handle is not None:
             address = ctypes.cast(task, ctypes.c_void_p)
-            self._library.plane_post(self._handle, address, context, first, second)
+            check_taken(self._library.plane_post(self._handle, address, context, first, second))
 
     # ---- where the engine is ----
 
@@ -170,6 +175,12 @@ class NativePlane:
         while True:
             await asyncio.sleep(RESOLVE_AGAIN_S)
             await self._resolve()
+
+
+def check_taken(result: int) -> None:
+    """Of what was asked of the thread."""
+    if result < 0:
+        log.error("the data plane's thread hangs: it takes no more orders")
 
 
 async def engine_addresses(upstream: Address) -> list[bytes]:

@@ -1,6 +1,7 @@
 """A request's place in its trace: joins the client's traceparent, or begins a trace of its own.
 
-W3C Trace Context, level 1. Pure but for the random ids; about two microseconds a request.
+W3C Trace Context, level 1. Pure but for the random ids; about two microseconds a request. The native data
+plane's is native/intake/trace.c.
 """
 
 from __future__ import annotations
@@ -57,9 +58,10 @@ class Tracer:
 
 def parse_traceparent(header: str) -> tuple[str, str, int] | None:
     """(trace id, parent's span id, flags); None if it is absent or invalid, and is to be ignored then."""
-    found = TRACEPARENT.fullmatch(header.strip())
+    header = header.strip(" \t")
+    found = TRACEPARENT.fullmatch(header)
     if found is None or found[1] == NO_TRACE_ID or found[2] == NO_SPAN_ID:
         return None
-    if header.startswith("00") and len(header.strip()) != 55:
+    if header.startswith("00") and len(header) != 55:
         return None
     return found[1], found[2], int(found[3], 16)

@@ -10,12 +10,6 @@ CLIENTS = b"traceparent: 00-" + b"1" * 32 + b"-" + b"2" * 16 + b"-01"
 REQUEST = b"POST / HTTP/1.1\r\nHost: x\r\n%s\r\ntracestate: a=1,b=2\r\nContent-Length: 0\r\n\r\n"
 
 
-@pytest.fixture
-def plane() -> str:
-    """Where traces are on, this data plane serves."""
-    return "aiohttp"
-
-
 def test_without_a_trace_of_ours_they_pass_untouched(stage: Stage) -> None:
     stage.client(REQUEST % CLIENTS)
     _, got = stage.accept_request()

@@ -9,6 +9,8 @@ import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 from oteltap import OtelTapHttpProtobufReceiver, OtelTapHttpProtobufReceiverSettings
 
+from valve_sidecar.config import DATA_PLANES
+
 from .collector import Collector, attributes
 from .stage import Request, Sidecar, Stage, wait_until
 
@@ -16,6 +18,11 @@ pytestmark = pytest.mark.integration
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 HEADER = {"traceparent": f"00-{TRACE}-{PARENT}-01"}
+
+
+@pytest.fixture(params=DATA_PLANES)
+def data_plane(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VALVE_DATA_PLANE", request.param)
 
 
 @pytest.fixture
@@ -39,6 +46,7 @@ def traced_counts(sidecar: Sidecar) -> dict[str, int]:
     return dict(sidecar.state()["traces"])
 
 
+@pytest.mark.usefixtures("data_plane")
 def test_a_request_that_preempts_is_told_whole(stage: Stage, collector: Collector) -> None:
     sidecar, tenant = stage.sidecar("--otlp-endpoint", collector.url), stage.tenant()
     tenant.wait_running()
@@ -73,6 +81,7 @@ def test_a_request_that_preempts_is_told_whole(stage: Stage, collector: Collecto
     assert scope.schema_url == "https://opentelemetry.io/schemas/gen-ai/1.42.0"
 
 
+@pytest.mark.usefixtures("data_plane")
 def test_the_engine_is_told_our_span_and_nothing_of_the_content_is_exported(
     stage: Stage, collector: Collector
 ) -> None:

@@ -2,8 +2,9 @@
 
 import pytest
 
+from valve_loadgen.cpus import available
 from valve_loadgen.errors import BenchError
-from valve_loadgen.http_tools import parse_wrk
+from valve_loadgen.http_tools import Tools, parse_wrk
 
 GOOD = "Running 2s test\n  54056 requests in 2.02s, 12.11MB read\nRequests/sec:  26793.12\n"
 
@@ -21,6 +22,13 @@ def test_the_figures_of_wrk(counted: str, expected: tuple[int, float]) -> None:
 def test_failures_are_no_figures(line: str) -> None:
     with pytest.raises(BenchError, match="failures"):
         parse_wrk(GOOD + line)
+
+
+async def test_a_bare_epoll_is_told_of_every_send() -> None:
+    cpus = frozenset(available())
+    took_us = await Tools(cpus).wakes(min(cpus), 200, 0.1, 1)
+    assert len(took_us) == 20
+    assert all(0 < each < 60e6 for each in took_us)
 
 
 def test_no_figures() -> None:

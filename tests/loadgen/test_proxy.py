@@ -4,7 +4,8 @@ from valve_loadgen.proxy import Figures, report
 
 
 def figures(latency_us: float, *, ours: bool = False) -> Figures:
-    names = ["latency_us", "ttft_1_us", "ttft_128_us", *(["gate_us", "beside_admin_us"] if ours else [])]
+    own = ["gate_us", "beside_admin_us"] if ours else ["bare_epoll_us"]
+    names = ["latency_us", "ttft_1_us", "ttft_128_us", *own]
     quantiles = {f"{name}_{q}": latency_us for name in names for q in ("p50", "p99")}
     return {
         "rps": 1e6 / latency_us,
@@ -28,4 +29,5 @@ def test_the_report_has_medians_and_what_is_added_in_the_same_round() -> None:
     assert valve["prompt_1mb_over_direct"] == 1.5
     assert valve["send_to_gate_us"]["p99"] == 170
     assert "send_to_gate_us" not in nginx
+    assert valve["bare_epoll_us"]["p50"] == 100, "the direct rounds'"
     assert result["rounds"] == 3

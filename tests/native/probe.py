@@ -48,6 +48,24 @@ class Step(Structure):
     _fields_ = tuple((name, c_uint64) for name in ("action", "epoch", "state", "held", "released"))
 
 
+class Facts(Structure):
+    """What an answer tells, texts as (size, bytes)."""
+
+    _fields_ = (
+        ("model_len", c_uint64),
+        ("response_id_len", c_uint64),
+        ("finish_reasons_len", c_uint64),
+        ("input_tokens", c_uint64),
+        ("streamed", c_uint64),
+        ("model", ctypes.c_uint8 * 128),
+        ("response_id", ctypes.c_uint8 * 128),
+        ("finish_reasons", ctypes.c_uint8 * 132),
+    )
+
+    def text(self, name: str) -> str:
+        return bytes(getattr(self, name)[: getattr(self, name + "_len")]).decode(errors="replace")
+
+
 _library = ctypes.CDLL(str(LIBRARY))
 for _name, _result in (
     ("probe_body_new", c_void_p),
@@ -57,6 +75,8 @@ for _name, _result in (
     ("probe_tokens_feed", c_uint64),
     ("probe_tokens_total", c_uint64),
     ("probe_controller_new", c_void_p),
+    ("probe_ends_new", c_void_p),
+    ("probe_traceparent", ctypes.c_bool),
     ("probe_size", c_size_t),
 ):
     getattr(_library, _name).restype = _result
@@ -64,6 +84,9 @@ _library.probe_body_free.argtypes = _library.probe_free.argtypes = (c_void_p,)
 _library.probe_body_ended.argtypes = _library.probe_tokens_total.argtypes = (c_void_p,)
 _library.probe_body_new.argtypes = (c_int, c_uint64)
 _library.probe_tokens_feed.argtypes = (c_void_p, c_char_p, c_size_t)
+_library.probe_ends_keep.argtypes = (c_void_p, c_char_p, c_size_t)
+_library.probe_ends_read.argtypes = (c_void_p, POINTER(Facts))
+_library.probe_traceparent.argtypes = (c_char_p, c_size_t, POINTER(c_uint64 * 4))
 _library.probe_controller_call.argtypes = (c_void_p, c_int, c_uint64, POINTER(Step))
 
 
@@ -131,6 +154,24 @@ class Tokens:
 
     def close(self) -> None:
         _library.probe_free(self._tokens)
+
+
+def read_ends(pieces: list[bytes]) -> Facts:
+    """Of an answer that passes in these pieces."""
+    ends, facts = _library.probe_ends_new(), Facts()
+    for piece in pieces:
+        _library.probe_ends_keep(ends, piece, len(piece))
+    _library.probe_ends_read(ends, ctypes.byref(facts))
+    _library.probe_free(ends)
+    return facts
+
+
+def read_traceparent(header: bytes) -> tuple[str, str, int] | None:
+    """As trace.parse_traceparent."""
+    out = (c_uint64 * 4)()
+    if not _library.probe_traceparent(header, len(header), ctypes.byref(out)):
+        return None
+    return f"{out[0]:016x}{out[1]:016x}", f"{out[2]:016x}", out[3]
 
 
 class Controller:

@@ -14,6 +14,7 @@ from valve_sidecar.config import Mode
 from valve_sidecar.events import EventLog
 from valve_sidecar.flight import Flight, Outcome
 from valve_sidecar.native_intake import NativeIntake
+from valve_sidecar.trace import TraceContext
 
 EVENT = b'data: {"choices":[{"index":0,"delta":{"content":"x"}}]}\n\n'
 USAGE = b'data: {"choices":[],"usage":{"completion_tokens":7}}\n\n'
@@ -38,17 +39,35 @@ class Asked:
 class Driver:
     """Calls the intake as the data plane does."""
 
-    def __init__(self, mode: Mode = Mode.ENFORCE) -> None:
+    def __init__(self, mode: Mode = Mode.ENFORCE, trace_share: float | None = None) -> None:
         self.adapter = Asked()
-        self.intake = NativeIntake(self.adapter, mode, 0, measures_arrivals=True, worker=3)  # type: ignore[arg-type]
+        self.intake = NativeIntake(
+            self.adapter,  # type: ignore[arg-type]
+            mode,
+            0,
+            measures_arrivals=True,
+            trace_share=trace_share,
+            worker=3,
+        )
         self.calls = self.intake.calls
 
-    def arrive(self, method: str, path: str, request_id: str = "", *, upgrade: bool = False) -> int | None:
-        texts = [ctypes.create_string_buffer(text.encode()) for text in (method, path, request_id)]
+    def arrive(
+        self,
+        method: str,
+        path: str,
+        request_id: str = "",
+        traceparent: str = "",
+        *,
+        body_len: int = 0,
+        upgrade: bool = False,
+    ) -> int | None:
+        told_texts = (method, path, request_id, traceparent)
+        texts = [ctypes.create_string_buffer(text.encode()) for text in told_texts]
         told = native.Request(
             *(ctypes.addressof(text) for text in texts),
             *(len(text) - 1 for text in texts),
             time.monotonic_ns(),
+            body_len,
             upgrade,
         )
         flight: int | None = self.calls.arrive(self.intake.handle, ctypes.byref(told))
@@ -59,6 +78,12 @@ class Driver:
 
     def finish(self, flight: int, outcome: Outcome, status: int = 200) -> None:
         self.calls.finish(self.intake.handle, flight, native.OUTCOMES.index(outcome), status)
+
+    def traceparent(self, flight: int) -> str:
+        """What the engine is sent; empty: the client's."""
+        out = ctypes.create_string_buffer(55)
+        told = self.calls.traceparent(self.intake.handle, flight, ctypes.addressof(out))
+        return out.raw.decode() if told else ""
 
     def tick(self) -> int:
         return int(self.calls.tick(self.intake.handle, time.monotonic_ns()))
@@ -102,6 +127,22 @@ def test_more_paths_than_are_remembered(driver: Driver) -> None:
     flight = driver.arrive("POST", "/v1/completions")
     assert flight is not None
     driver.finish(flight, Outcome.COMPLETED)
+
+
+def test_bodies_wait_until_a_first_token_or_an_end(driver: Driver) -> None:
+    stats = driver.intake.stats
+    first = driver.arrive("POST", "/v1/completions", body_len=1000)
+    second = driver.arrive("POST", "/v1/completions", body_len=10**9)
+    assert driver.arrive("GET", "/ws", body_len=7, upgrade=True) is not None
+    assert first is not None
+    assert second is not None
+    assert (stats.waiting, stats.waiting_bytes) == (2, 1000 + 131_072)
+    driver.progress(second, EVENT)
+    driver.progress(second, EVENT)
+    assert (stats.waiting, stats.waiting_bytes) == (1, 1000)
+    driver.finish(second, Outcome.COMPLETED)
+    driver.finish(first, Outcome.CLIENT_GONE)
+    assert (stats.waiting, stats.waiting_bytes) == (0, 0)
 
 
 def test_a_request_closes_the_gate_and_its_end_opens_it_after_the_cooldown(driver: Driver) -> None:
@@ -150,6 +191,20 @@ def test_a_busy_engine_is_asked_again_when_it_bears_it(driver: Driver) -> None:
     assert driver.intake.stats.question > first
 
 
+def test_whoever_asks_for_us_and_hangs_does_not_keep_the_gate_closed(driver: Driver) -> None:
+    flight = driver.arrive("POST", "/v1/completions")
+    assert flight is not None
+    driver.finish(flight, Outcome.CLIENT_GONE)
+    native.library().set_engine(driver.intake.handle, 0, 0)
+    driver.calls.tick(driver.intake.handle, time.monotonic_ns() + 4_000_000_000)
+    assert driver.gate == "asking"
+    late = driver.intake.stats.question
+    driver.calls.tick(driver.intake.handle, time.monotonic_ns() + 6_000_000_000)
+    assert driver.gate == "cooling"
+    native.library().answer(driver.intake.handle, late, native.Load.BUSY)
+    assert driver.gate == "cooling"
+
+
 def test_bypass_leaves_the_gate_alone() -> None:
     driver = Driver(Mode.BYPASS)
     flight = driver.arrive("POST", "/v1/completions")
@@ -171,6 +226,78 @@ def test_tokens_are_counted_while_they_pass(driver: Driver) -> None:
     assert 0 < event["first_token_ns"] < event["last_token_ns"] < event["finished_ns"]  # type: ignore[operator]
     assert event["max_gap_ns"] == event["last_token_ns"] - event["first_token_ns"]  # type: ignore[operator]
     assert driver.intake.stats.tokens == 7
+
+
+def test_what_the_answer_tells_of_itself(driver: Driver) -> None:
+    flight = driver.arrive("POST", "/v1/chat/completions", "r-1")
+    assert flight is not None
+    driver.progress(flight, b'{"id":"c-1","model":"qwen","choices":[{"finish_reason":"stop"},')
+    driver.progress(flight, b'{"finish_reason":"length"}],"usage":{"prompt_tokens":12}}')
+    driver.finish(flight, Outcome.COMPLETED)
+    (event,) = driver.events("request")
+    told = {
+        name: event[name] for name in ("model", "response_id", "finish_reasons", "input_tokens", "streamed")
+    }
+    assert told == {
+        "model": "qwen",
+        "response_id": "c-1",
+        "finish_reasons": ("stop", "length"),
+        "input_tokens": 12,
+        "streamed": False,
+    }
+    assert driver.intake.stats.input_tokens == 12
+
+
+def test_a_websocket_s_bytes_are_no_answer(driver: Driver) -> None:
+    flight = driver.arrive("GET", "/v1/realtime", upgrade=True)
+    assert flight is not None
+    driver.progress(flight, b'{"model":"qwen"}')
+    driver.finish(flight, Outcome.COMPLETED)
+    assert [event["model"] for event in driver.events("request")] == [""]
+
+
+def test_a_client_s_trace_is_joined() -> None:
+    driver = Driver(trace_share=0.0)
+    flight = driver.arrive("POST", "/v1/completions", "r-1", f"00-{'1' * 32}-{'2' * 16}-01")
+    assert flight is not None
+    ours = driver.traceparent(flight)
+    driver.finish(flight, Outcome.COMPLETED)
+    (request,) = driver.events("request")
+    assert (request["trace_id"], request["parent_span_id"]) == ("1" * 32, "2" * 16)
+    assert ours == f"00-{'1' * 32}-{request['span_id']}-01"
+    ((_, closing), _), _ = driver.intake.flights_since(0)
+    assert closing.trace == TraceContext("1" * 32, str(request["span_id"]), "2" * 16)
+    driver.intake.close()
+
+
+@pytest.mark.parametrize(
+    ("share", "header"),
+    [(None, f"00-{'1' * 32}-{'2' * 16}-01"), (0.0, ""), (1.0, f"00-{'1' * 32}-{'2' * 16}-00")],
+)
+def test_what_is_not_traced(share: float | None, header: str) -> None:
+    driver = Driver(trace_share=share)
+    flight = driver.arrive("POST", "/v1/completions", "", header)
+    assert flight is not None
+    assert driver.traceparent(flight) == ""
+    driver.finish(flight, Outcome.COMPLETED)
+    assert "trace_id" not in driver.events("request")[0]
+    driver.intake.close()
+
+
+@pytest.mark.parametrize(("share", "least", "most"), [(0.0, 0, 0), (0.5, 850, 1150), (1.0, 2000, 2000)])
+def test_the_share_of_new_traces(share: float, least: int, most: int) -> None:
+    driver = Driver(trace_share=share)
+    for _ in range(2000):
+        flight = driver.arrive("POST", "/v1/completions")
+        assert flight is not None
+        driver.finish(flight, Outcome.COMPLETED)
+    traced = [event for event in driver.intake.since(0, 10_000)["events"] if "trace_id" in event]
+    assert least <= len(traced) <= most
+    assert len({event["trace_id"] for event in traced} | {event["span_id"] for event in traced}) == 2 * len(
+        traced
+    )
+    assert all(event["parent_span_id"] == "" for event in traced)
+    driver.intake.close()
 
 
 def test_its_events_have_the_fields_of_the_other_log(driver: Driver) -> None:

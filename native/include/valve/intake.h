@@ -9,6 +9,7 @@
 #include "valve/plane.h"
 
 #define VLV_ARRIVAL_BUCKETS 16
+#define VLV_PROMPT_BYTES_MAX 131072 /* of a body: what is longer is hardly text */
 
 /* Written by the plane's thread only. */
 struct vlv_intake_stats {
@@ -16,7 +17,9 @@ struct vlv_intake_stats {
   VLV_ATOMIC(uint64_t) drained_ns; /* time with nothing in flight, up to the last arrival that ended such */
   VLV_ATOMIC(uint64_t) idle_since_ns;  /* 0: something is in flight */
   VLV_ATOMIC(uint64_t) passed_through; /* requests that are not inference */
-  VLV_ATOMIC(uint64_t) tokens;
+  VLV_ATOMIC(uint64_t) tokens, input_tokens;
+  VLV_ATOMIC(uint64_t) waiting;       /* requests in flight without a first token, upgrades apart */
+  VLV_ATOMIC(uint64_t) waiting_bytes; /* of their bodies, at most VLV_PROMPT_BYTES_MAX each */
   VLV_ATOMIC(uint64_t) closes_per_request_max;
   VLV_ATOMIC(uint64_t) requests[4]; /* by enum vlv_outcome */
   VLV_ATOMIC(uint64_t) errors[VLV_ERROR_KINDS];
@@ -38,6 +41,7 @@ struct vlv_intake_options {
   bool measures_arrivals;     /* fills `arrivals` */
   uint64_t fixed_cooldown_ns; /* UINT64_MAX: from the decode gaps */
   int notice_fd;              /* an eventfd */
+  double trace_share;         /* of the requests whose client has not decided; below 0: nothing is traced */
   /* Whether a request makes the engine compute. Asked once for each method and path, on the plane's thread;
    * the answers are kept. */
   bool (*is_inference)(const char *method, size_t method_len, const char *path, size_t path_len,
@@ -70,6 +74,8 @@ VLV_API void vlv_intake_forget_routes(void *intake, uint64_t unused, uint64_t al
 #define VLV_REQUEST_ID_MAX 128
 #define VLV_PATH_MAX 256
 #define VLV_MADE_MAX 1024
+#define VLV_ANSWER_TEXT_MAX 128
+#define VLV_FINISH_REASONS_MAX 132
 
 enum vlv_event_kind { VLV_EVENT_CLOSE, VLV_EVENT_OPEN, VLV_EVENT_LAPSE, VLV_EVENT_REQUEST, VLV_EVENT_MADE };
 
@@ -77,10 +83,16 @@ struct vlv_event {
   uint64_t number, t_ns;
   uint32_t kind, generation;
   uint64_t readable_ns;
+  /* of a closing or a request that is traced; span_id 0: it is not */
+  uint64_t trace_high, trace_low, span_id, parent_id;
   /* of a request */
   uint64_t arrival_ns, gate_ns, first_token_ns, last_token_ns, finished_ns, max_gap_ns, tokens, closes_seen;
   uint32_t closed_gate, status, outcome, upgrade;
+  uint32_t input_tokens, streamed; /* what its answer tells; of the texts, 0 bytes: it does not */
+  uint32_t model_len, response_id_len, finish_reasons_len;
   uint32_t request_id_len, path_len, made_len;
+  char model[VLV_ANSWER_TEXT_MAX], response_id[VLV_ANSWER_TEXT_MAX];
+  char finish_reasons[VLV_FINISH_REASONS_MAX]; /* with commas between them */
   char request_id[VLV_REQUEST_ID_MAX], path[VLV_PATH_MAX];
   char made[VLV_MADE_MAX]; /* what vlv_log_add() was given */
 };

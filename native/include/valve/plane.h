@@ -11,11 +11,14 @@
 
 #include "valve/node.h"
 
+#define VLV_TRACEPARENT_LEN 55 /* of W3C Trace Context, without a zero byte */
+
 /* A request's head as it is told; none of the texts ends with a zero byte. */
 struct vlv_request {
-  const char *method, *path, *request_id; /* the path is without its query */
-  size_t method_len, path_len, request_id_len;
+  const char *method, *path, *request_id, *traceparent; /* the path is without its query */
+  size_t method_len, path_len, request_id_len, traceparent_len;
   uint64_t readable_ns; /* the bytes that completed the head reached us */
+  uint64_t body_len;    /* as its Content-Length says; 0: none, or not told beforehand */
   bool upgrade;         /* the connection is to become a WebSocket */
 };
 
@@ -34,6 +37,7 @@ enum vlv_error_kind {
   VLV_UPSTREAM_RESET,
   VLV_UPSTREAM_MALFORMED,
   VLV_INTERNAL,
+  VLV_OUT_OF_DESCRIPTORS, /* a connection waits or was refused for want of file descriptors */
   VLV_ERROR_KINDS,
 };
 /* "bad_request" and so on: the code in the answer and the label in the metrics. */
@@ -48,6 +52,8 @@ struct vlv_intake_calls {
   void (*count_error)(void *intake, enum vlv_error_kind kind);
   /* Does what is due at `now_ns`; returns when to be called again, at the latest. May be NULL. */
   uint64_t (*tick)(void *intake, uint64_t now_ns);
+  /* Whether the engine is to be sent `out` in place of the client's traceparent. May be NULL: it never is. */
+  bool (*traceparent)(void *intake, void *flight, char out[VLV_TRACEPARENT_LEN]);
 };
 
 struct vlv_plane;
@@ -71,16 +77,17 @@ VLV_API void vlv_plane_set_engine(struct vlv_plane *plane, const struct sockaddr
                                   const socklen_t *lengths, size_t count);
 /* Starts the thread. 0 or -errno. */
 VLV_API int vlv_plane_start(struct vlv_plane *plane);
-/* Runs `task` on the plane's thread, soon. Any thread. */
-VLV_API void vlv_plane_post(struct vlv_plane *plane, void (*task)(void *, uint64_t, uint64_t), void *context,
-                            uint64_t first, uint64_t second);
+/* Runs `task` on the plane's thread, soon. Any thread. 0, or -ENOBUFS while VLV_TASKS_MAX wait already. */
+#define VLV_TASKS_MAX 128
+VLV_API int vlv_plane_post(struct vlv_plane *plane, void (*task)(void *, uint64_t, uint64_t), void *context,
+                           uint64_t first, uint64_t second);
 /* Others listen on our sockets now: stops listening, and serves whoever is connected; each response says that
  * its connection ends with it. `deserted_fd` (an eventfd) is written when nobody is connected, perhaps at
- * once. */
-VLV_API void vlv_plane_retire(struct vlv_plane *plane, int deserted_fd);
+ * once; it must live until the plane has stopped. 0, or as vlv_plane_post(). */
+VLV_API int vlv_plane_retire(struct vlv_plane *plane, int deserted_fd);
 /* Stops listening; new requests are refused. `drained_fd` (an eventfd) is written when the last exchange has
- * ended, perhaps at once. */
-VLV_API void vlv_plane_drain(struct vlv_plane *plane, int drained_fd);
+ * ended, perhaps at once; it must live until the plane has stopped. 0, or as vlv_plane_post(). */
+VLV_API int vlv_plane_drain(struct vlv_plane *plane, int drained_fd);
 /* A task for vlv_plane_post(), the plane being its context: whether the engine keeps a connection open after
  * a streamed (chunked) response. Until this is said it is not relied upon. */
 VLV_API void vlv_plane_reuse_streams(void *plane, uint64_t reuse, uint64_t unused);

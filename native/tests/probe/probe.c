@@ -2,11 +2,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "answer.h"
 #include "body.h"
 #include "controller.h"
 #include "head.h"
 #include "refusal.h"
 #include "tokens.h"
+#include "trace.h"
 #include "valve/intake.h"
 #include "writer.h"
 
@@ -108,6 +110,50 @@ VLV_API uint64_t probe_tokens_feed(struct tokens *tokens, const char *data, size
 
 VLV_API uint64_t probe_tokens_total(const struct tokens *tokens) {
   return tokens_total(tokens);
+}
+
+/* ---- answers and traces ---- */
+
+struct probed_facts {
+  uint64_t model_len, response_id_len, finish_reasons_len, input_tokens, streamed;
+  char model[VLV_ANSWER_TEXT_MAX], response_id[VLV_ANSWER_TEXT_MAX], finish_reasons[VLV_FINISH_REASONS_MAX];
+};
+
+static void tell_facts(struct probed_facts *out, const struct facts *facts) {
+  out->model_len = facts->model.len;
+  out->response_id_len = facts->response_id.len;
+  out->finish_reasons_len = facts->finish_reasons_len;
+  out->input_tokens = facts->input_tokens;
+  out->streamed = facts->streamed;
+  if (facts->model.len > 0) memcpy(out->model, facts->model.at, facts->model.len);
+  if (facts->response_id.len > 0) memcpy(out->response_id, facts->response_id.at, facts->response_id.len);
+  memcpy(out->finish_reasons, facts->finish_reasons, facts->finish_reasons_len);
+}
+
+VLV_API struct ends *probe_ends_new(void) {
+  return calloc(1, sizeof(struct ends));
+}
+
+VLV_API void probe_ends_keep(struct ends *ends, const char *data, size_t len) {
+  ends_keep(ends, data, len);
+}
+
+VLV_API void probe_ends_read(struct ends *ends, struct probed_facts *out) {
+  struct facts facts;
+  facts_read_ends(&facts, ends);
+  tell_facts(out, &facts);
+}
+
+/* Whether the header is valid; what it says in trace id (two words), parent and flags. */
+VLV_API bool probe_traceparent(const char *header, size_t len, uint64_t out[4]) {
+  struct trace trace;
+  unsigned flags;
+  if (!traceparent_read(header, len, &trace, &flags)) return false;
+  out[0] = trace.high;
+  out[1] = trace.low;
+  out[2] = trace.parent;
+  out[3] = flags;
+  return true;
 }
 
 /* ---- the controller, with requests by number ---- */
