@@ -21,7 +21,7 @@ import orjson
 from .address import Address
 from .config import ServeConfig
 from .sources import Sources
-from .worker import installed_version
+from .version import installed_version
 
 log = logging.getLogger(__name__)
 
