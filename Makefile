@@ -8,12 +8,15 @@ ENGINES := .cache/engines
 ENGINES_STAMP := $(ENGINES)/.ready
 export PYTHONPATH := sidecar:gpu_runtime:adapters:loadgen
 
-.PHONY: help setup native demo test engines test-engines sanitize check format bench bench-observability clean
+.PHONY: help setup native demo test engines test-engines chaos soak sanitize check format bench bench-observability \
+  bench-fast-path clean
 
 help:
 	@echo "make demo    four arms on real engines, about three minutes"
 	@echo "make test    every test that needs no GPU"
 	@echo "make test-engines  tests on real vLLM, SGLang and llama.cpp (4 GB once; SLOW=1: those of minutes, too)"
+	@echo "make chaos   2,000 faults in real processes, up to 20 minutes, as root (SEED=n)"
+	@echo "make soak    an hour of a trace, then ten minutes of a crowd"
 	@echo "make check   lint, types, import rules, C format"
 	@echo "make sanitize  the C tests under ASan, UBSan and TSan"
 	@echo "make native  build the C library (after a change in native/)"
@@ -54,6 +57,15 @@ $(ENGINES_STAMP): $(shell find deploy/engines -name "*.sh" -o -name "*.py") | $(
 test-engines: engines
 	$(BIN)/python -m pytest tests/engines $(if $(SLOW),,-m "not slow")
 
+SEED ?= 1
+chaos: setup
+	cd tests && PYTHONPATH=.:../sidecar:../gpu_runtime:../adapters:../loadgen \
+	  ../$(BIN)/python -m chaos.run --seed $(SEED) --out ../out/chaos/$(SEED).json
+
+soak: setup
+	$(BIN)/python -m valve_loadgen.endurance trace --minutes 60
+	$(BIN)/python -m valve_loadgen.endurance crowd --minutes 10
+
 # The C tests again under the address, undefined-behaviour and thread sanitizers.
 sanitize: sanitize-address+undefined sanitize-thread
 	deploy/sanitized_conformance.sh build/address+undefined
@@ -84,6 +96,10 @@ bench: setup
 # What traces, scrapes and the live page cost; about five minutes. Needs chromium for the page's part.
 bench-observability: setup
 	cd tests && PYTHONPATH=.:../sidecar:../gpu_runtime:../adapters:../loadgen ../$(BIN)/python -m bench.observability
+
+# What online requests notice while the runtime is wedged; about six minutes, as root.
+bench-fast-path: setup
+	cd tests && PYTHONPATH=.:../sidecar:../gpu_runtime:../adapters:../loadgen ../$(BIN)/python -m bench.fast_path
 
 clean:
 	rm -rf build out

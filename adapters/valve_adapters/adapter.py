@@ -23,6 +23,18 @@ class Load:
         return self.running == 0 and self.waiting == 0
 
 
+@dataclass(frozen=True, slots=True)
+class Kv:
+    """An engine's KV cache, by its own gauges."""
+
+    free: float  # 0..1 of its blocks: neither used nor withheld; what is only kept for reuse counts as free
+    tokens: int  # that all its blocks together hold; 0: it does not tell
+
+    @classmethod
+    def of(cls, free: float, tokens: int) -> Kv:
+        return cls(min(max(free, 0.0), 1.0), tokens)
+
+
 class TokenCounter(Protocol):
     """Follows the bytes of one response body. Never raises, whatever the bytes."""
 
@@ -58,6 +70,13 @@ class Adapter(Protocol):
 
     async def load(self, client: httpx.AsyncClient) -> Load | None:
         """The engine's load now; None if it does not tell. `client` has the engine as its base URL.
+
+        Raises httpx.HTTPError if the engine cannot be reached.
+        """
+        ...
+
+    async def kv(self, client: httpx.AsyncClient) -> Kv | None:
+        """Its KV cache now; None if it does not tell. Asked about once a second where memory is shared.
 
         Raises httpx.HTTPError if the engine cannot be reached.
         """

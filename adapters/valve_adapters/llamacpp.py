@@ -8,7 +8,7 @@ import httpx
 import orjson
 
 from . import prometheus
-from .adapter import Load, TokenCounter
+from .adapter import Kv, Load, TokenCounter
 from .preset import Preset
 from .routes import computes
 from .tokens import ResponseCounter
@@ -69,6 +69,9 @@ class LlamaCppAdapter:
             return load
         response = await client.get("/slots")
         return from_slots(response.content) if response.status_code == 200 else None
+
+    async def kv(self, client: httpx.AsyncClient) -> Kv | None:  # noqa: ARG002
+        return None
 
 
 def from_metrics(text: bytes) -> Load | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 
 from . import sglang, tensorrt_llm, vllm
-from .adapter import Load, TokenCounter
+from .adapter import Kv, Load, TokenCounter
 from .preset import Preset
 from .routes import computes
 from .tokens import ResponseCounter
@@ -35,4 +35,7 @@ class OpenAIAdapter:
 
     async def load(self, client: httpx.AsyncClient) -> Load | None:  # noqa: ARG002
         """Always None: no route for it is common to these engines."""
+        return None
+
+    async def kv(self, client: httpx.AsyncClient) -> Kv | None:  # noqa: ARG002
         return None

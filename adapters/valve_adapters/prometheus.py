@@ -26,6 +26,18 @@ def fraction(text: bytes, name: str) -> float | None:
     return max(gauges(text, name), default=None)
 
 
+def label(text: bytes, name: str, label: str) -> str:
+    """The value of one label of a metric's first sample; empty if it is not there."""
+    found = _label(name, label).search(text)
+    return found[1].decode(errors="replace") if found else ""
+
+
+@cache
+def _label(name: str, label: str) -> re.Pattern[bytes]:
+    pattern = rb'^%s\{(?:[^}]*,)?%s="([^"]{0,32})"' % (re.escape(name.encode()), re.escape(label.encode()))
+    return re.compile(pattern, re.MULTILINE)
+
+
 @cache
 def _sample(name: str) -> re.Pattern[bytes]:
     return re.compile(rb"^%s(?:\{.*\})? (\S{1,32})" % re.escape(name.encode()), re.MULTILINE)

@@ -10,7 +10,7 @@ import httpx
 import orjson
 
 from . import prometheus
-from .adapter import Load, TokenCounter
+from .adapter import Kv, Load, TokenCounter
 from .preset import Limit, Preset
 from .routes import computes
 from .tokens import ResponseCounter
@@ -114,6 +114,10 @@ class SglangAdapter:
         response = await client.get("/metrics")
         return from_metrics(response.content) if response.status_code == 200 else None
 
+    async def kv(self, client: httpx.AsyncClient) -> Kv | None:
+        response = await client.get("/metrics")
+        return kv_from_metrics(response.content) if response.status_code == 200 else None
+
 
 def from_loads(body: bytes) -> Load | None:
     """From /v1/loads (entrypoints/v1_loads.py:96), over all ranks; None if it tells nothing."""
@@ -139,3 +143,14 @@ def from_metrics(text: bytes) -> Load | None:
         return None
     waiting = prometheus.total(text, "sglang:num_queue_reqs") or 0
     return Load(running, waiting, prometheus.fraction(text, "sglang:token_usage"))
+
+
+def kv_from_metrics(text: bytes) -> Kv | None:
+    """Free is what is available and what can be evicted (observability/metrics_collector.py)."""
+    tokens = prometheus.total(text, "sglang:max_total_num_tokens")
+    available = prometheus.total(text, "sglang:kv_available_tokens")
+    if not tokens or available is None:
+        usage = prometheus.fraction(text, "sglang:token_usage")
+        return None if usage is None else Kv.of(1.0 - usage, tokens or 0)
+    free = available + (prometheus.total(text, "sglang:kv_evictable_tokens") or 0)
+    return Kv.of(free / tokens, tokens)

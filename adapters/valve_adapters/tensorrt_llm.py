@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import httpx
 
-from .adapter import Load, TokenCounter
+from . import prometheus
+from .adapter import Kv, Load, TokenCounter
 from .preset import Limit, Preset
 from .routes import computes
 from .tokens import ResponseCounter
@@ -57,3 +58,17 @@ class TensorRTLLMAdapter:
         the gauges of /prometheus/metrics move only when a request completes, and after an abort not at all.
         """
         return None
+
+    async def kv(self, client: httpx.AsyncClient) -> Kv | None:
+        """Moves when a request completes only, and is there with --return_perf_metrics only."""
+        response = await client.get("/prometheus/metrics")
+        return kv_from_metrics(response.content) if response.status_code == 200 else None
+
+
+def kv_from_metrics(text: bytes) -> Kv | None:
+    """From the text of /prometheus/metrics; None if the gauges are not there."""
+    blocks = prometheus.total(text, "trtllm_kv_cache_max_blocks")
+    free = prometheus.total(text, "trtllm_kv_cache_free_blocks")
+    if not blocks or free is None:
+        return None
+    return Kv.of(free / blocks, blocks * (prometheus.total(text, "trtllm_kv_cache_tokens_per_block") or 0))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import httpx
 
 from . import prometheus
-from .adapter import Load, TokenCounter
+from .adapter import Kv, Load, TokenCounter
 from .preset import WEEK_S, Limit, Preset
 from .routes import computes
 from .tokens import ResponseCounter
@@ -83,6 +85,10 @@ class VllmAdapter:
         response = await client.get("/metrics")
         return from_metrics(response.content) if response.status_code == 200 else None
 
+    async def kv(self, client: httpx.AsyncClient) -> Kv | None:
+        response = await client.get("/metrics")
+        return kv_from_metrics(response.content) if response.status_code == 200 else None
+
 
 def from_metrics(text: bytes) -> Load | None:
     """From Prometheus text (v1/metrics/loggers.py:528); None if the gauges are not there, as with
@@ -93,3 +99,14 @@ def from_metrics(text: bytes) -> Load | None:
         return None
     waiting = prometheus.total(text, "vllm:num_requests_waiting") or 0
     return Load(running, waiting, prometheus.fraction(text, "vllm:kv_cache_usage_perc"))
+
+
+def kv_from_metrics(text: bytes) -> Kv | None:
+    """As from_metrics; the cache's size is in the labels of an info metric (v1/metrics/loggers.py)."""
+    usage = prometheus.fraction(text, "vllm:kv_cache_usage_perc")
+    if usage is None:
+        return None
+    sizes = [
+        prometheus.label(text, "vllm:cache_config_info", name) for name in ("block_size", "num_gpu_blocks")
+    ]
+    return Kv.of(1.0 - usage, math.prod(int(size) if size.isdecimal() else 0 for size in sizes))

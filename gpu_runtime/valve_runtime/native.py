@@ -11,6 +11,7 @@ from collections.abc import Callable
 from ctypes import (
     POINTER,
     Structure,
+    c_bool,
     c_char,
     c_char_p,
     c_int,
@@ -38,6 +39,10 @@ NAME_SIZE = 48
 LAYOUT_VERSION = 2
 HOLDERS_MAGIC = 0x31444C4845564C56
 TENANTS_MAGIC = 0x31544E5445564C56
+PAGES_MAGIC = 0x3153475045564C56
+PAGES_MAX = 131072
+PAGE_BYTES = 2 << 20
+PARTIES_MAX = 64
 
 LIBRARY_NAME = "libvalve.so"
 
@@ -132,6 +137,66 @@ class TenantsFile(Structure):
     _fields_ = (("header", Header), ("rows", TenantRow * TENANTS_MAX))
 
 
+class PartyRow(Structure):
+    _fields_ = (
+        ("owner_pid", c_uint64),
+        ("role", c_uint32),
+        ("pool_pages", c_uint32),
+        ("reclaims", c_uint64),
+        ("reclaimed", c_uint64),
+        ("stops", c_uint64),
+        ("received", c_uint64),
+        ("made", c_uint64),
+        ("errors", c_uint64),
+        ("reclaim_ns", c_uint64),
+        ("stopped_ns", c_uint64),
+        ("name", c_char * NAME_SIZE),
+        ("rest", c_uint8 * 64),
+    )
+
+
+class PagesFile(Structure):
+    _fields_ = (
+        ("header", Header),
+        ("changes", c_uint32),
+        ("_pad", c_uint8 * 60),
+        ("limit", c_uint32),
+        ("reserved", c_uint32),
+        ("wanted", c_uint32),
+        ("_pad2", c_uint8 * 52),
+        ("rows", PartyRow * PARTIES_MAX),
+        ("pages", c_uint64 * PAGES_MAX),
+    )
+
+
+class PageCounts(Structure):
+    _fields_ = (
+        ("limit", c_uint32),
+        ("reserved", c_uint32),
+        ("wanted", c_uint32),
+        ("free", c_uint32),
+        ("online", c_uint32),
+        ("tenants", c_uint32),
+        ("in_transit", c_uint32),
+        ("leased", c_uint32 * PARTIES_MAX),
+        ("arriving", c_uint32 * PARTIES_MAX),
+    )
+
+
+class PoolHead(Structure):
+    _fields_ = (
+        ("magic", c_uint64),
+        ("version", c_uint32),
+        ("page_bytes", c_uint32),
+        ("pages", c_uint32),
+        ("_rest", c_uint8 * 44),
+        ("epoch", c_uint32),
+        ("seen", c_uint32),
+        ("wanted", c_uint32),
+        ("_rest2", c_uint8 * 52),
+    )
+
+
 class LayoutEntry(Structure):
     _fields_ = (("name", c_char_p), ("offset", c_uint32), ("size", c_uint32))
 
@@ -143,6 +208,10 @@ STRUCTURES: dict[str, type[Structure]] = {
     "vlv_ack": AckEntry,
     "vlv_tenant_row": TenantRow,
     "vlv_tenants_file": TenantsFile,
+    "vlv_party_row": PartyRow,
+    "vlv_pages_file": PagesFile,
+    "vlv_page_counts": PageCounts,
+    "vlv_pool_head": PoolHead,
 }
 
 Handle = c_void_p
@@ -164,6 +233,8 @@ class Library:
         self._bind_agent()
         self._bind_freezer()
         self._bind_job()
+        self._bind_ledger()
+        self._bind_pool_table()
 
     def _load(self, kind: type[ctypes.CDLL]) -> ctypes.CDLL:
         try:
@@ -232,9 +303,7 @@ class Library:
             c_uint32,
             POINTER(c_uint64),
         )
-        self.gate_is_closed = self._quickly(
-            "vlv_gate_is_closed", ctypes.c_bool, Handle, c_uint64, POINTER(c_uint64)
-        )
+        self.gate_is_closed = self._quickly("vlv_gate_is_closed", c_bool, Handle, c_uint64, POINTER(c_uint64))
 
     def _bind_agent(self) -> None:
         """Handles: tenant, mechanism, context -> agent."""
@@ -254,6 +323,27 @@ class Library:
         self.job_mechanism = self._quickly("vlv_job_mechanism", Handle)
         self.job_set_unshimmed = self._quickly("vlv_job_set_unshimmed", None, Handle, c_uint32)
         self.job_destroy = self._quickly("vlv_job_destroy", None, Handle)
+
+    def _bind_ledger(self) -> None:
+        self.ledger_open = self._waits("vlv_ledger_open", c_int, c_char_p, _DEVICES, c_bool, _HANDLE_OUT)
+        self.ledger_close = self._quickly("vlv_ledger_close", None, Handle)
+        self.ledger_file = self._quickly("vlv_ledger_file", POINTER(PagesFile), Handle)
+        self.ledger_count = self._quickly("vlv_ledger_count", None, Handle, POINTER(PageCounts))
+        self.ledger_set_reserved = self._quickly("vlv_ledger_set_reserved", c_int, Handle, c_uint32)
+        self.ledger_set_wanted = self._quickly("vlv_ledger_set_wanted", c_int, Handle, c_uint32)
+        self.ledger_changes = self._quickly("vlv_ledger_changes", c_uint32, Handle)
+        self.ledger_wait = self._waits("vlv_ledger_wait", None, Handle, c_uint32, c_uint64)
+        self.ledger_sweep = self._quickly("vlv_ledger_sweep", c_uint32, Handle)
+        self.party_alive = self._quickly("vlv_party_alive", c_int, Handle, c_uint32)
+        self.party_register = self._waits(
+            "vlv_party_register", c_int, Handle, c_int, c_char_p, c_uint32, c_uint32, _HANDLE_OUT
+        )
+        self.party_row_index = self._quickly("vlv_party_row_index", c_uint32, Handle)
+        self.party_release = self._quickly("vlv_party_release", None, Handle)
+        self.page_lease = self._quickly("vlv_page_lease", c_uint32, Handle, c_uint32, POINTER(c_uint32))
+
+    def _bind_pool_table(self) -> None:
+        self.pool_table_make = self._waits("vlv_pool_table_make", c_int, c_char_p, c_uint32)
 
 
 def _ours(name: str) -> tuple[int, int]:

@@ -9,7 +9,7 @@ import signal
 from pathlib import Path
 
 from . import cgroup as cgroups
-from . import tree
+from . import kv_pool, tree
 from .namespace import own_pid_namespace, proc_is_ours
 from .record import Record, check_folder, folder, is_own_file
 
@@ -22,6 +22,7 @@ def recover(runtime_dir: Path) -> list[str]:
         return []
     messages = [_recover_file(path) for path in _records(runtime_dir)]
     cgroups.remove_orphans()
+    kv_pool.remove_stale_tables(runtime_dir)
     return [message for message in messages if message]
 
 

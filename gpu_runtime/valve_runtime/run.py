@@ -18,10 +18,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from . import cgroup as cgroups
-from . import native, shim, tree
+from . import kv_pool, native, shim, tree
 from .agent import FreezerAgent, JobAgent
 from .cgroup import Cgroup, CgroupUnavailableError
 from .errors import SegmentFullError, TenantError
+from .kv_pool import PoolOptions
 from .namespace import own_pid_namespace, proc_is_ours
 from .node import Node, Side, Tenant
 from .notice import say
@@ -34,7 +35,7 @@ from .watch import WATCHED, Watch
 class RunOptions:
     """`job`: None for the command's name and our pid. `devices`: as valve_runtime.devices.resolve gives
     them. `pinned`: the command is to see no other GPU. `environment`: added to the command's.
-    `max_stopped_s`: how long it may stay stopped (docs/adr/0007); 0 = for ever.
+    `max_stopped_s`: how long it may stay stopped (docs/adr/0007); 0 = for ever. `pool`: where its KV lies.
     """
 
     job: str | None
@@ -44,6 +45,7 @@ class RunOptions:
     pinned: bool = False
     environment: Mapping[str, str] = field(default_factory=dict)
     max_stopped_s: float = 0
+    pool: PoolOptions | None = None
 
 
 def run(command: list[str], options: RunOptions) -> int:
@@ -63,8 +65,11 @@ def run(command: list[str], options: RunOptions) -> int:
         with _cgroup(job) as cgroup:
             record = _describe(job, options.runtime_dir, cgroup)
             order = _order(job, options)
-            environment = os.environ | options.environment
-            return _TenantRun(node, tenant, cgroup, record, order).run(command, environment, signals, mask)
+            with _pool(command[0], options) as pool:
+                environment = os.environ | options.environment | pool
+                return _TenantRun(node, tenant, cgroup, record, order).run(
+                    command, environment, signals, mask
+                )
 
 
 def _register(node: Node, job: str, options: RunOptions) -> Tenant:
@@ -106,6 +111,22 @@ def _cgroup(job: str) -> Iterator[Cgroup | None]:
         return
     with made:
         yield made
+
+
+@contextlib.contextmanager
+def _pool(command: str, options: RunOptions) -> Iterator[dict[str, str]]:
+    """What the command's environment needs for its KV pool. Without the shim there is none."""
+    if options.pool is None:
+        yield {}
+        return
+    obstacle = shim.why_not_preloadable(command)
+    if obstacle:
+        raise TenantError(f"{command} can have no KV pool: {obstacle.reason}")
+    table = kv_pool.make_table(options.runtime_dir, options.pool)
+    try:
+        yield kv_pool.environment(options.pool, table)
+    finally:
+        table.unlink(missing_ok=True)
 
 
 def _describe(job: str, runtime_dir: Path, cgroup: Cgroup | None) -> Record:

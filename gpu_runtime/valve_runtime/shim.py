@@ -17,12 +17,14 @@ from pathlib import Path
 
 from . import native
 from .device_id import CPU
+from .errors import TenantError
 from .notice import say
 from .program import Obstacle, obstacle
 from .tree import Process
 
 LIBRARY_NAME = "libvalve_preload.so"
 SHIM_DEADLINE_S = 5.0  # for a process that uses a GPU to become a rank
+TENANT_VARIABLES = ("VALVE_RUNNER", "VALVE_DEVICES")  # what makes a process a rank of a tenant
 
 # Device files, and what the tests' fake driver gives in their place.
 _GPU_FILE = re.compile(r"/dev/nvidia(ctl|-uvm|\d+)|/memfd:nvidia(ctl|-uvm|\d+) \(deleted\)")
@@ -46,14 +48,19 @@ class Order:
         return {"CUDA_VISIBLE_DEVICES": ",".join(gpus)} if self.pinned else {}
 
     def environment(self, library: Path, base: Mapping[str, str]) -> dict[str, str]:
-        """To be added to `base`. What is preloaded there already stays, after the shim."""
+        """To be added to `base`."""
+        return self.online_environment(library, base) | {
+            "VALVE_RUNNER": str(self.runner_pid),
+            "VALVE_DEVICES": ",".join(self.devices),
+        }
+
+    def online_environment(self, library: Path, base: Mapping[str, str]) -> dict[str, str]:
+        """The same for a process that is no tenant. What is preloaded there already stays, after the shim."""
         others = [name for name in re.split("[ :]+", base.get("LD_PRELOAD", "")) if name != str(library)]
         return {
             "LD_PRELOAD": ":".join(filter(None, [str(library), *others])),
             "VALVE_RUNTIME_DIR": str(self.runtime_dir.absolute()),
             "VALVE_JOB_NAME": self.job,
-            "VALVE_RUNNER": str(self.runner_pid),
-            "VALVE_DEVICES": ",".join(self.devices),
         }
 
 
@@ -67,15 +74,23 @@ def find_library() -> Path | None:
     return path if path.is_file() else None
 
 
+def library() -> Path:
+    """The shim. Raises TenantError where there is none."""
+    path = find_library()
+    if path is None:
+        raise TenantError(f"there is no {LIBRARY_NAME} beside {native.library().path}: run `make native`")
+    return path
+
+
 def why_not_preloadable(command: str) -> Obstacle | None:
     """Why the shim cannot be loaded into what `command` (its first word) executes; None: it can be."""
-    library = find_library()
-    if library is None:
+    found = find_library()
+    if found is None:
         place = native.library().path.parent
         return Obstacle(f"there is no {LIBRARY_NAME} in {place} (run `make native`)", breaks=True)
-    if re.search("[ :]", str(library)):
-        return Obstacle(f"{library} has a blank or a colon in its name", breaks=True)
-    return obstacle(command, library)
+    if re.search("[ :]", str(found)):
+        return Obstacle(f"{found} has a blank or a colon in its name", breaks=True)
+    return obstacle(command, found)
 
 
 def environment(order: Order, command: str, base: Mapping[str, str]) -> dict[str, str]:
@@ -86,8 +101,8 @@ def environment(order: Order, command: str, base: Mapping[str, str]) -> dict[str
             f"Valve's shim cannot be loaded into {command}: {found.reason}; it can only be stopped by the "
             "freezer, which does not halt kernels already on the GPU"
         )
-    library = find_library()
-    return {} if library is None or (found and found.breaks) else order.environment(library, base)
+    path = find_library()
+    return {} if path is None or (found and found.breaks) else order.environment(path, base)
 
 
 # ---- who uses a GPU without it ----

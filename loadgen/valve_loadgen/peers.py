@@ -41,14 +41,14 @@ class Site:
 Command = Callable[[Site], Sequence[str]]
 
 
-def valve(data_plane: str) -> Command:
+def valve(data_plane: str, *options: str) -> Command:
     """`valve serve` as it is by default: gate, classification, token accounting and metrics are on."""
 
     def command(site: Site) -> Sequence[str]:
         addresses = ["--upstream", f"http://127.0.0.1:{site.backend}", "--listen", f"127.0.0.1:{site.port}"]
         plane = ["--data-plane", data_plane, "--admin", f"unix:{site.admin}"]
         serve = [sys.executable, "-m", "valve_sidecar", "serve", *addresses, *plane]
-        return [*serve, "--engine", "vllm", "--device", "cpu"]  # an engine that keeps connections open
+        return [*serve, "--engine", "vllm", "--device", "cpu", *options]  # one that keeps connections open
 
     return command
 
@@ -64,14 +64,18 @@ def haproxy(site: Site) -> Sequence[str]:
 COMMANDS: dict[str, Command] = {
     "valve": valve("native"),
     "valve_aiohttp": valve("aiohttp"),
+    "valve_workers": valve("native", "--workers", "2"),
     "nginx": nginx,
     "haproxy": haproxy,
 }
 
 
+OURS = ("valve", "valve_aiohttp")
+
+
 def found() -> list[str]:
     """The peers that can be started here, ours first."""
-    return [name for name in COMMANDS if name.startswith("valve") or shutil.which(name)]
+    return [name for name in COMMANDS if name in OURS or shutil.which(name)]
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ struct flight {
   uint64_t max_gap_ns, max_decode_gap_ns;
   uint64_t token_count;
   uint32_t generation;
+  uint32_t prompt_bytes; /* of its body, bounded */
   uint16_t status;
   uint8_t outcome;
   bool upgrade, closed_gate, streamed;

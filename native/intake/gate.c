@@ -11,6 +11,7 @@ static void cancel_timer(struct vlv_intake *intake) {
 static void start_timer(struct vlv_intake *intake, uint64_t after_ns, uint64_t epoch) {
   intake->timer_ns = vlv_now_ns() + after_ns;
   intake->timer_epoch = epoch;
+  intake->awaits_answer = false;
 }
 
 static void show_state(struct vlv_intake *intake) {
@@ -47,12 +48,14 @@ static void open_gate(struct vlv_intake *intake) {
 
 static void perform(struct vlv_intake *intake, struct step step);
 
-/* Somebody else asks, and answers with vlv_intake_answer(). One who cannot be told counts as an idle engine.
- */
+/* Somebody else asks, and answers with vlv_intake_answer(). One who cannot be told counts as an idle engine;
+ * one who hangs, as an engine that does not tell its load. */
 static void ask(struct vlv_intake *intake, uint64_t epoch) {
   uint64_t one = 1;
   if (intake->asked_since_ns == 0) intake->asked_since_ns = vlv_now_ns();
   atomic_store(&intake->stats.question, epoch);
+  start_timer(intake, PATIENCE_NS, epoch);
+  intake->awaits_answer = true;
   if (write(intake->options.notice_fd, &one, sizeof one) < 0 && errno != EAGAIN)
     perform(intake, controller_answered(&intake->controller, epoch, false));
 }
@@ -118,8 +121,18 @@ static uint64_t silent_ns(const struct vlv_intake *intake, uint64_t now_ns) {
   return now_ns - latest_ns;
 }
 
+/* Says again what it says already: that changes something only where somebody scribbled over the row. */
+static void repeat_claim(struct vlv_intake *intake) {
+  if (intake->holder == NULL) return;
+  if (intake->controller.state == STATE_OPEN)
+    vlv_gate_open(intake->holder);
+  else
+    vlv_gate_close(intake->holder);
+}
+
 static void keep_lease(struct vlv_intake *intake) {
   renew(intake);
+  repeat_claim(intake);
   bool holds = intake->controller.held_count > 0;
   if (holds && silent_ns(intake, vlv_now_ns()) > STALL_NS)
     perform(intake, controller_stalled(&intake->controller));
@@ -156,12 +169,17 @@ void gate_finished(struct vlv_intake *intake, struct flight *flight, bool sure) 
   perform(intake, controller_finished(&intake->controller, &flight->hold, sure));
 }
 
+static void timer_fired(struct vlv_intake *intake) {
+  cancel_timer(intake);
+  if (intake->awaits_answer)
+    vlv_intake_answer(intake, intake->timer_epoch, VLV_LOAD_UNKNOWN);
+  else
+    perform(intake, controller_timer_fired(&intake->controller, intake->timer_epoch));
+}
+
 uint64_t gate_tick(struct vlv_intake *intake, uint64_t now_ns) {
   if (now_ns >= intake->renewed_ns + RENEW_NS) keep_lease(intake);
-  if (now_ns >= intake->timer_ns) {
-    cancel_timer(intake);
-    perform(intake, controller_timer_fired(&intake->controller, intake->timer_epoch));
-  }
+  if (now_ns >= intake->timer_ns) timer_fired(intake);
   uint64_t renew_ns = intake->renewed_ns + RENEW_NS;
   return intake->timer_ns < renew_ns ? intake->timer_ns : renew_ns;
 }
@@ -179,6 +197,7 @@ static bool is_busy(const struct vlv_intake *intake, enum vlv_load load) {
 void vlv_intake_answer(void *context, uint64_t epoch, uint64_t load) {
   struct vlv_intake *intake = context;
   bool busy = is_busy(intake, (enum vlv_load)load);
+  if (intake->awaits_answer && epoch == intake->timer_epoch) cancel_timer(intake);
   perform(intake, controller_answered(&intake->controller, epoch, busy));
   if (intake->controller.state != STATE_ASKING) intake->asked_since_ns = 0;
 }

@@ -8,9 +8,11 @@
 #include "routes.h"
 
 #define RENEW_NS VLV_RENEW_NS
-#define DOUBT_LIMIT_NS                                                                               \
-  30000000000ull                /* busy for longer with nothing of ours: it is busy for someone else \
-                                 */
+#define DOUBT_LIMIT_NS                                                                \
+  30000000000ull /* busy for longer with nothing of ours: it is busy for someone else \
+                  */
+#define PATIENCE_NS \
+  5000000000ull                 /* whoever asks the engine for us does not answer: as if it could not tell */
 #define STALL_NS 30000000000ull /* a hold without progress for so long makes us ask the engine */
 #define BLIND_STALL_NS \
   300000000000ull /* the same for engines that cannot tell: a long prefill looks like it */
@@ -25,6 +27,7 @@ struct vlv_intake {
   uint64_t renewed_ns, signalled_ns, asked_since_ns;
   uint64_t guard_ns, ask_again_ns; /* the engine's: vlv_intake_set_engine() */
   uint64_t timer_ns, timer_epoch;  /* UINT64_MAX: none */
+  bool awaits_answer;              /* that is what the timer is for */
   uint64_t numbers;                /* of requests without an id */
   struct routes routes;
   struct tracer tracer;

@@ -48,6 +48,20 @@ static void note_end(struct vlv_intake *intake, uint64_t now_ns) {
   if (value_of(&intake->stats.in_flight) == 0) set_to(&intake->stats.idle_since_ns, now_ns);
 }
 
+static void note_waiting(struct vlv_intake *intake, struct flight *flight, uint64_t body_len) {
+  flight->prompt_bytes = (uint32_t)(body_len < VLV_PROMPT_BYTES_MAX ? body_len : VLV_PROMPT_BYTES_MAX);
+  count_up(&intake->stats.waiting, 1);
+  count_up(&intake->stats.waiting_bytes, flight->prompt_bytes);
+  prefill_began(&intake->cooldown);
+}
+
+/* Its first token is out, or it ended without one. */
+static void note_served(struct vlv_intake *intake, const struct flight *flight, uint64_t now_ns) {
+  count_up(&intake->stats.waiting, (uint64_t)-1);
+  count_up(&intake->stats.waiting_bytes, -(uint64_t)flight->prompt_bytes);
+  prefill_ended(&intake->cooldown, now_ns);
+}
+
 static void *pass_through(struct vlv_intake *intake) {
   count_up(&intake->stats.passed_through, 1);
   return NULL;
@@ -70,14 +84,14 @@ static void *arrive(void *context, const struct vlv_request *request) {
   write_texts(intake, flight, request);
   if (intake->options.gated) gate_arrived(intake, flight);
   note_busy(intake, arrival_ns);
-  if (!flight->upgrade) prefill_began(&intake->cooldown);
+  if (!flight->upgrade) note_waiting(intake, flight, request->body_len);
   if (intake->options.measures_arrivals) note_latency(intake, flight);
   return flight;
 }
 
 static void note_first_token(struct vlv_intake *intake, struct flight *flight, uint64_t now_ns) {
   flight->first_token_ns = now_ns;
-  if (!flight->upgrade) prefill_ended(&intake->cooldown, now_ns);
+  if (!flight->upgrade) note_served(intake, flight, now_ns);
 }
 
 static void note_gap(struct vlv_intake *intake, struct flight *flight, uint64_t now_ns) {
@@ -168,7 +182,7 @@ static void finish(void *context, void *told, enum vlv_outcome outcome, int stat
   flight->status = (uint16_t)status;
   stop_counting(flight);
   bool never_spoke = flight->first_token_ns == 0 && !flight->upgrade;
-  if (never_spoke) prefill_ended(&intake->cooldown, flight->finished_ns);
+  if (never_spoke) note_served(intake, flight, flight->finished_ns);
   cooldown_observe(&intake->cooldown, flight->max_decode_gap_ns);
   bool sure = outcome == VLV_COMPLETED || outcome == VLV_REFUSED;
   if (intake->options.gated) gate_finished(intake, flight, sure);

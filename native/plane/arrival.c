@@ -26,6 +26,7 @@ static void *arrive(struct client *client, const struct head *head, bool websock
       .traceparent = head->traceparent.at,
       .traceparent_len = head->traceparent.len,
       .readable_ns = plane->now_ns,
+      .body_len = head->lengths > 0 ? head->length : 0,
       .upgrade = websocket,
   };
   exchange_counted(plane, 1);

@@ -64,6 +64,7 @@ static void run(struct fleet_state *state) {
     uint32_t chosen = route(state, request);
     replica_advance(simulation, &state->replicas[chosen], simulation->trace->at_s[request]);
     replica_accept(simulation, &state->replicas[chosen], request);
+    simulation->outcome->replica[request] = chosen;
     simulation->outcome->served[chosen]++;
   }
 }

@@ -40,6 +40,7 @@ struct vlv_fleet {
 
 struct vlv_outcome { /* arrays of the caller */
   double *first_s, *done_s;
+  uint32_t *replica;           /* which one served each request */
   uint64_t *served;            /* requests by replica */
   double *gap_start, *gap_end; /* idle gaps of all replicas within the span: count + replicas at most */
   uint32_t *gap_replica;

@@ -35,7 +35,7 @@ struct order {
 };
 
 /* The line is lost if it cannot be written. */
-static void tell(const char *what, int error) {
+void rank_tell(const char *what, int error) {
   const char *path = getenv("VALVE_SHIM_LOG");
   int fd = path != NULL ? open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600) : -1;
   if (fd < 0) return;
@@ -46,7 +46,7 @@ static void tell(const char *what, int error) {
 }
 
 static int failed(const char *what, int error) {
-  tell(what, error);
+  rank_tell(what, error);
   return error;
 }
 
@@ -89,8 +89,8 @@ static uint32_t ranks_of(const struct vlv_node *node, uint64_t runner) {
 }
 
 /* Counters are published from here on: nothing takes the row away any more. */
-static int start_agent(struct ladder *ladder) {
-  int error = vlv_agent_start(rank.tenant, ladder_mechanism(), ladder, &rank.agent);
+static int start_agent(const struct vlv_mechanism *mechanism, void *context) {
+  int error = vlv_agent_start(rank.tenant, mechanism, context, &rank.agent);
   if (error < 0) return failed("cannot start the agent's thread", error);
   atomic_store(&rank.row, rank.tenant->row);
   return 0;
@@ -120,31 +120,31 @@ static void let_go(void) {
   rank.node = NULL;
 }
 
-static int begin(struct ladder *ladder) {
+static int begin(const struct vlv_mechanism *mechanism, void *context) {
   struct order order;
   let_go();
   int error = read_order(&order);
   if (error == 0) error = enter_segment(&order);
-  if (error == 0) error = start_agent(ladder);
+  if (error == 0) error = start_agent(mechanism, context);
   if (error < 0) let_go();
   return error;
 }
 
-static int begin_or_give_up(struct ladder *ladder) {
-  int error = begin(ladder);
+static int begin_or_give_up(const struct vlv_mechanism *mechanism, void *context) {
+  int error = begin(mechanism, context);
   if (error < 0) return ++rank.failures < TRIES ? RANK_NONE : RANK_SETTLED;
   error = vlv_agent_wait_ready(rank.agent, READY_NS);
-  if (error < 0) tell("the gate's first application takes long", error);
+  if (error < 0) rank_tell("the gate's first application takes long", error);
   return RANK_SETTLED;
 }
 
 /* open() and write() are points where a thread can be cancelled, an ioctl is not. */
-void rank_begin(struct ladder *ladder) {
+void rank_begin(const struct vlv_mechanism *mechanism, void *context) {
   int phase = RANK_NONE, cancelling, error = errno;
   if (atomic_load_explicit(&rank.phase, memory_order_acquire) == RANK_SETTLED) return;
   if (!atomic_compare_exchange_strong(&rank.phase, &phase, RANK_BEGINNING)) return;
   pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancelling);
-  atomic_store(&rank.phase, begin_or_give_up(ladder));
+  atomic_store(&rank.phase, begin_or_give_up(mechanism, context));
   pthread_setcancelstate(cancelling, &cancelling);
   errno = error;
 }

@@ -19,12 +19,14 @@
 #include "ladder.h"
 
 /* Idempotent, thread-safe, cheap when done. Waits up to 100 ms for the gate's first application. Leaves errno
- * as it was. `ladder` must live until the process ends. */
-void rank_begin(struct ladder *ladder);
+ * as it was. What makes the process obey, and its context, must live until the process ends. */
+void rank_begin(const struct vlv_mechanism *mechanism, void *context);
 /* Publishes counters into the row (called when channels come and go); nothing happens while there is none. */
 void rank_publish(uint64_t channels, uint64_t refusals, uint64_t unknown, uint64_t held);
 /* The same from what the ladder knows, which is all but `unknown` (the ladder calls it after each change). */
 void rank_publish_ladder(const struct ladder *ladder);
+/* A line into VALVE_SHIM_LOG; `error` is -errno. */
+void rank_tell(const char *what, int error);
 /* In a forked child: the row and thread are the parent's; begin anew on the first channel. */
 void rank_reset_after_fork(void);
 

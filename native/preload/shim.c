@@ -5,15 +5,18 @@
 #include <stdatomic.h>
 
 #include "channels.h"
+#include "halt.h"
 #include "ladder.h"
 #include "launch.h"
 #include "next.h"
 #include "observer.h"
+#include "pool.h"
 #include "rank.h"
 #include "rm_call.h"
 
 static struct channels channels;
 static struct ladder ladder = {.channels = &channels, .launch = &launch_gate};
+static struct halt halt;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 static void publish(void);
@@ -22,7 +25,7 @@ static void publish(void);
  */
 static void channel_added(void *context, const struct channel *channel) {
   (void)context;
-  rank_begin(&ladder);
+  rank_begin(halt_mechanism(), &halt);
   channels_added(&channels, channel);
   publish();
 }
@@ -51,6 +54,8 @@ static void begin_anew_in_child(void) {
   channels_reset_after_fork(&channels);
   launch_reset_after_fork(&launch_gate);
   ladder = (struct ladder){.channels = &channels, .launch = &launch_gate};
+  halt_create(&halt, &ladder);
+  pool_reset_after_fork();
   rank_reset_after_fork();
 }
 
@@ -58,6 +63,7 @@ static void wire(void) {
   rm_ioctl = (int (*)(int, unsigned long, void *))next_symbol("ioctl");
   if (rm_ioctl == NULL || registry_create(&observer.registry) < 0) return;
   channels_create(&channels, observer.registry);
+  halt_create(&halt, &ladder);
   pthread_atfork(NULL, NULL, begin_anew_in_child);
 }
 
@@ -78,4 +84,9 @@ void shim_saw_ioctl(int fd, unsigned long request, const void *argument, int res
 void shim_saw_unknown_call(void) {
   __atomic_fetch_add(&observer.unknown, 1, __ATOMIC_RELAXED);
   if (observer.registry != NULL) publish();
+}
+
+void *shim_pool_alloc(size_t size) {
+  shim_begin();
+  return pool_alloc(&halt, size);
 }

@@ -1,13 +1,12 @@
 #include <errno.h>
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "futex.h"
 #include "turn.h"
+#include "urgent.h"
 #include "words.h"
 
 #define LEAVE_TRIES 50
@@ -28,13 +27,6 @@ static void raise_flag(VLV_ATOMIC(uint32_t) * flag) {
   word_wake(flag);
 }
 
-/* Best effort: the shortest way from the wake to the thread, without slack in its naps. */
-static void hurry(void) {
-  struct sched_param lowest = {.sched_priority = 1};
-  prctl(PR_SET_TIMERSLACK, 1ul);
-  sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &lowest);
-}
-
 static void leave(struct vlv_agent *agent) {
   for (int tries = 0; tries < LEAVE_TRIES && !turn_leave(&agent->turn); tries++)
     word_wait(&agent->leaving, 1, vlv_now_ns() + LEAVE_PAUSE_NS);
@@ -44,7 +36,7 @@ static void leave(struct vlv_agent *agent) {
 static void *agent_main(void *argument) {
   struct vlv_agent *agent = argument;
   const VLV_ATOMIC(uint32_t) *generation = &agent->turn.tenant->holders->generation;
-  hurry();
+  be_urgent();
   uint64_t now_ns = vlv_now_ns();
   while (load32(&agent->leaving) == 0) {
     uint64_t until_ns = turn_take(&agent->turn, now_ns);

@@ -50,12 +50,24 @@ static int lapse(struct vlv_holder *holder) {
   return 1;
 }
 
+/* A row that somebody scribbled over would spare its tenants, or hold others', for as long as its owner
+ * lives. */
+static void mend(struct vlv_holder *holder) {
+  struct vlv_holder_row *row = holder->row;
+  if (load64(&row->device_mask) == holder->device_mask && load64(&row->owner_pid) == holder->owner_pid)
+    return;
+  store64(&row->device_mask, holder->device_mask);
+  store64(&row->owner_pid, holder->owner_pid);
+  announce(holder);
+}
+
 /* The clock is read again after the store. An agent that read the old lease and took it as run out did so
  * before the store; then the second look sees it run out as well, and the bump makes the agent look again.
  * Without it, the claim could stay closed under a live lease while that agent sleeps with its tenant running.
  */
 int vlv_holder_renew(struct vlv_holder *holder) {
   if (holder->ownership.lost) return 0;
+  mend(holder);
   uint64_t old_expiry_ns = load64(&holder->row->lease_expiry_ns);
   if (ran_out(old_expiry_ns)) return lapse(holder);
   renew_lease(holder, vlv_now_ns());
@@ -68,6 +80,8 @@ void vlv_holder_set_in_flight(struct vlv_holder *holder, uint32_t in_flight) {
 
 void claim_begin(struct vlv_holder *holder, uint64_t device_mask, uint64_t owner_pid) {
   drop(holder);
+  holder->device_mask = device_mask;
+  holder->owner_pid = owner_pid;
   store64(&holder->row->device_mask, device_mask);
   store64(&holder->row->closed_since_ns, 0);
   store64(&holder->row->closes, 0);

@@ -1,17 +1,20 @@
+#include "file.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "identity.h"
 #include "rowlock.h"
-#include "segment.h"
+#include "valve/node.h"
 
-enum { NAME_SIZE = 64, LOCK_TRIES = 1000 };
+enum { NAME_SIZE = 96, LOCK_TRIES = 1000 };
 
 static int header_now(const struct file_kind *kind, struct vlv_header *header) {
   *header = (struct vlv_header){
@@ -158,4 +161,13 @@ int file_open(int directory_fd, const struct file_kind *kind, bool writable, boo
     if (error < 0) return error;
   }
   return fd;
+}
+
+/* Populated at once: no page fault later on the way of a request. */
+int file_map(int fd, const struct file_kind *kind, bool writable, void **out) {
+  int protection = writable ? PROT_READ | PROT_WRITE : PROT_READ;
+  void *address = mmap(NULL, kind->size, protection, MAP_SHARED | MAP_POPULATE, fd, 0);
+  if (address == MAP_FAILED) return -errno;
+  *out = address;
+  return 0;
 }

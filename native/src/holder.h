@@ -10,6 +10,7 @@ struct vlv_holder {
   struct vlv_holders_file *file;
   struct vlv_holder_row *row;
   uint32_t index;
+  uint64_t device_mask, owner_pid; /* what its row has to say */
 };
 
 /* A holder takes its lease as run out this much earlier than the agents do, which covers the nanoseconds by

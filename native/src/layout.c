@@ -1,6 +1,7 @@
 /* The layout of the shared files as data, so that a binding in another language can compare it with its own.
  */
 #include "valve/node.h"
+#include "valve/pool.h"
 
 #define FIELD(type, field) {#type "." #field, offsetof(struct type, field), sizeof(((struct type *)0)->field)}
 #define SIZE(type) {#type, 0, sizeof(struct type)}
@@ -59,6 +60,44 @@ static const struct vlv_layout_entry entries[] = {
     FIELD(vlv_tenant_row, breathes_until_ns),
     SIZE(vlv_tenants_file),
     FIELD(vlv_tenants_file, rows),
+    SIZE(vlv_party_row),
+    FIELD(vlv_party_row, owner_pid),
+    FIELD(vlv_party_row, role),
+    FIELD(vlv_party_row, pool_pages),
+    FIELD(vlv_party_row, reclaims),
+    FIELD(vlv_party_row, reclaimed),
+    FIELD(vlv_party_row, stops),
+    FIELD(vlv_party_row, received),
+    FIELD(vlv_party_row, made),
+    FIELD(vlv_party_row, errors),
+    FIELD(vlv_party_row, reclaim_ns),
+    FIELD(vlv_party_row, stopped_ns),
+    FIELD(vlv_party_row, name),
+    SIZE(vlv_pages_file),
+    FIELD(vlv_pages_file, changes),
+    FIELD(vlv_pages_file, limit),
+    FIELD(vlv_pages_file, reserved),
+    FIELD(vlv_pages_file, wanted),
+    FIELD(vlv_pages_file, rows),
+    FIELD(vlv_pages_file, pages),
+    SIZE(vlv_page_counts),
+    FIELD(vlv_page_counts, limit),
+    FIELD(vlv_page_counts, reserved),
+    FIELD(vlv_page_counts, wanted),
+    FIELD(vlv_page_counts, free),
+    FIELD(vlv_page_counts, online),
+    FIELD(vlv_page_counts, tenants),
+    FIELD(vlv_page_counts, in_transit),
+    FIELD(vlv_page_counts, leased),
+    FIELD(vlv_page_counts, arriving),
+    SIZE(vlv_pool_head),
+    FIELD(vlv_pool_head, magic),
+    FIELD(vlv_pool_head, version),
+    FIELD(vlv_pool_head, page_bytes),
+    FIELD(vlv_pool_head, pages),
+    FIELD(vlv_pool_head, epoch),
+    FIELD(vlv_pool_head, seen),
+    FIELD(vlv_pool_head, wanted),
 };
 
 const struct vlv_layout_entry *vlv_layout(uint32_t *count) {
@@ -72,3 +111,7 @@ _Static_assert(sizeof(struct vlv_holder_row) == 192, "holder row");
 _Static_assert(sizeof(struct vlv_tenant_row) == 2304, "tenant row");
 _Static_assert(sizeof(struct vlv_holders_file) == 64 + 64 + 1088 + 64 * 192, "holders file");
 _Static_assert(sizeof(struct vlv_tenants_file) == 64 + 256 * 2304, "tenants file");
+_Static_assert(sizeof(struct vlv_party_row) == 192, "party row");
+_Static_assert(offsetof(struct vlv_pages_file, pages) == 192 + 64 * 192, "pages");
+_Static_assert(sizeof(struct vlv_pool_head) == VLV_POOL_WORDS_OFFSET, "pool table");
+_Static_assert(offsetof(struct vlv_pool_head, epoch) == 64, "pool table");

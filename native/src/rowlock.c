@@ -7,12 +7,15 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "valve/ledger.h"
 #include "valve/node.h"
 
 const struct row_table holder_rows = {offsetof(struct vlv_holders_file, rows), sizeof(struct vlv_holder_row),
                                       VLV_HOLDERS_MAX};
 const struct row_table tenant_rows = {offsetof(struct vlv_tenants_file, rows), sizeof(struct vlv_tenant_row),
                                       VLV_TENANTS_MAX};
+const struct row_table party_rows = {offsetof(struct vlv_pages_file, rows), sizeof(struct vlv_party_row),
+                                     VLV_PARTIES_MAX};
 
 static struct flock byte_range(short type, size_t offset) {
   return (struct flock){.l_type = type, .l_whence = SEEK_SET, .l_start = (off_t)offset, .l_len = 1};
@@ -63,7 +66,8 @@ static int is_locked(int fd, struct flock range) {
 static bool is_segment_file(int fd) {
   struct stat file;
   if (fstat(fd, &file) != 0 || !S_ISREG(file.st_mode)) return false;
-  return file.st_size == sizeof(struct vlv_holders_file) || file.st_size == sizeof(struct vlv_tenants_file);
+  return file.st_size == sizeof(struct vlv_holders_file) || file.st_size == sizeof(struct vlv_tenants_file) ||
+         file.st_size == sizeof(struct vlv_pages_file);
 }
 
 int byte_is_locked(int fd, size_t offset) {

@@ -14,6 +14,7 @@ struct row_table { /* where the rows of one file lie */
 
 extern const struct row_table holder_rows;
 extern const struct row_table tenant_rows;
+extern const struct row_table party_rows;
 
 static inline size_t row_offset(const struct row_table *table, uint32_t row) {
   return table->first_offset + (size_t)row * table->row_size;

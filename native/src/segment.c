@@ -6,24 +6,17 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "file.h"
+
 static const struct file_kind holders_kind = {"holders", VLV_HOLDERS_MAGIC, sizeof(struct vlv_holders_file)};
 static const struct file_kind tenants_kind = {"tenants", VLV_TENANTS_MAGIC, sizeof(struct vlv_tenants_file)};
-
-/* Populated at once: no page fault later on the way of a request. */
-static int map_file(int fd, const struct file_kind *kind, bool writable, void **out) {
-  int protection = writable ? PROT_READ | PROT_WRITE : PROT_READ;
-  void *address = mmap(NULL, kind->size, protection, MAP_SHARED | MAP_POPULATE, fd, 0);
-  if (address == MAP_FAILED) return -errno;
-  *out = address;
-  return 0;
-}
 
 static int open_and_map(int directory_fd, const struct file_kind *kind, enum vlv_side side, bool writable,
                         int *out_fd, void **out) {
   int fd = file_open(directory_fd, kind, writable, side != VLV_SIDE_OBSERVER);
   if (fd < 0) return fd;
   *out_fd = fd;
-  return map_file(fd, kind, writable, out);
+  return file_map(fd, kind, writable, out);
 }
 
 static int open_both(struct vlv_node *node, int directory_fd) {

@@ -12,14 +12,4 @@ struct vlv_node {
   struct vlv_tenants_file *tenants;
 };
 
-struct file_kind {
-  const char *name;
-  uint64_t magic;
-  uint32_t size;
-};
-
-/* file.c: opens (and if `create` makes, or replaces when left from another boot) one file in `directory_fd`.
- * The descriptor, or an error as vlv_node_open documents. */
-int file_open(int directory_fd, const struct file_kind *kind, bool writable, bool create);
-
 #endif

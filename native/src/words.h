@@ -25,6 +25,10 @@ static inline uint64_t load64(const VLV_ATOMIC(uint64_t) * word) {
 static inline void store64(VLV_ATOMIC(uint64_t) * word, uint64_t value) {
   atomic_store(word, value);
 }
+/* Whether the word was `expected` and is `value` now. */
+static inline bool swap64(VLV_ATOMIC(uint64_t) * word, uint64_t expected, uint64_t value) {
+  return atomic_compare_exchange_strong(word, &expected, value);
+}
 
 #endif
 

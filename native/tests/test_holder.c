@@ -71,6 +71,19 @@ static void a_lapse_drops_the_claim_and_is_counted(void) {
   finish(holder);
 }
 
+static void a_row_that_was_scribbled_over_is_mended(void) {
+  struct vlv_holder *holder = open_and_register();
+  struct vlv_holder_row *row = holder_row(node, 0);
+  uint64_t mask = row->device_mask, owner = row->owner_pid;
+  uint32_t before = generation(node);
+  row->device_mask = ~mask;
+  row->owner_pid = 1;
+  CHECK(vlv_holder_renew(holder) == 0);
+  CHECK(row->device_mask == mask && row->owner_pid == owner && generation(node) == before + 1);
+  CHECK(vlv_holder_renew(holder) == 0 && generation(node) == before + 1);
+  finish(holder);
+}
+
 static void a_close_begins_with_a_whole_lease(void) {
   struct vlv_holder *holder = open_and_register();
   holder_row(node, 0)->lease_expiry_ns = 1;
@@ -222,6 +235,7 @@ int main(void) {
   RUN(the_generation_wraps);
   RUN(renewing_in_time_keeps_the_claim);
   RUN(a_lapse_drops_the_claim_and_is_counted);
+  RUN(a_row_that_was_scribbled_over_is_mended);
   RUN(a_close_begins_with_a_whole_lease);
   RUN(releasing_opens_and_frees_the_row);
   RUN(a_full_table_is_told);

@@ -3,14 +3,13 @@
  * accesses. After each step: what was acknowledged is true; and whenever nothing is under way, the tenant is
  * stopped exactly when the rule says closed. Then the same with deliberate mistakes, each of which must be
  * found. */
+#include "interleaving_hash.h"
 #include "interleaving_steps.h"
 
 #define START_NS 1000000000ull
-#define NAP_NS                                                                                \
-  1000000ull /* sleeps up to this long may end at any time: such short spans are not modelled \
-              */
-#define TABLE_SIZE (1u << 21)
-#define DEPTH_MAX 2000
+#define NAP_NS                                                                                           \
+  1000000ull            /* sleeps up to this long may end at any time: such short spans are not modelled \
+                         */
 #define BREATHERS_MAX 2 /* one is owed; the gate may cut it in two */
 
 /* ---- what must hold ---- */
@@ -156,22 +155,6 @@ static void happen(int choice) {
 
 /* ---- depth first through all of it ---- */
 
-static uint64_t *table; /* hashes of the moments seen; lowest bit: on the way to the present one */
-static uint64_t moments, transitions;
-static uint8_t path[DEPTH_MAX];
-static int depth;
-
-static uint64_t hash_more(uint64_t hash, const void *memory, size_t size) {
-  const unsigned char *bytes = memory;
-  for (size_t i = 0; i + sizeof(uint64_t) <= size; i += sizeof(uint64_t)) {
-    uint64_t word;
-    memcpy(&word, bytes + i, sizeof word);
-    hash = (hash ^ word) * 0x9e3779b97f4a7c15ull;
-    hash ^= hash >> 29;
-  }
-  return hash;
-}
-
 static uint64_t hash_world(void) {
   uint64_t hash = hash_more(1, &world, offsetof(struct world, threads));
   for (int t = 0; t < THREADS_MAX; t++) {
@@ -182,47 +165,7 @@ static uint64_t hash_world(void) {
   return hash | 1; /* on the way; never 0 */
 }
 
-/* The place of this moment in the table; *known if it was there. */
-static uint64_t *find(uint64_t hash, bool *known) {
-  uint64_t index = hash >> 8;
-  for (;; index++) {
-    uint64_t *slot = &table[index % TABLE_SIZE];
-    *known = (*slot | 1) == hash;
-    if (*known || *slot == 0) return slot;
-  }
-}
-
-static void explore(void);
-
-static void go(int choice) {
-  path[depth] = (uint8_t)choice;
-  happen(choice);
-  transitions++;
-  if (wrong == NULL) check_world();
-  if (wrong != NULL) return;
-  depth++;
-  if (depth == DEPTH_MAX) give_up("DEPTH_MAX");
-  explore();
-  if (wrong == NULL) depth--;
-}
-
-/* A moment that comes back on its own way is an agent that never sleeps. */
-static void explore(void) {
-  bool known;
-  uint64_t hash = hash_world(), *slot = find(hash, &known);
-  if (known && (*slot & 1) != 0) wrong = "it runs in circles";
-  if (known) return;
-  *slot = hash;
-  if (++moments > TABLE_SIZE / 2) give_up("TABLE_SIZE");
-  struct world here;
-  memcpy(&here, &world, sizeof here);
-  for (int choice = 0; choice < CHOICES && wrong == NULL; choice++) {
-    if (!can_happen(choice)) continue;
-    go(choice);
-    if (wrong == NULL) memcpy(&world, &here, sizeof world);
-  }
-  *slot &= ~UINT64_C(1);
-}
+#include "interleaving_search.h"
 
 /* ---- scenarios ---- */
 
@@ -310,7 +253,11 @@ enum { SCENARIOS = sizeof scenarios / sizeof scenarios[0] };
 
 static void begin_holder(int number) {
   const struct part *part = &scenario->parts[number];
-  holders[number] = (struct vlv_holder){.file = &file, .row = &file.rows[part->row], .index = part->row};
+  holders[number] = (struct vlv_holder){.file = &file,
+                                        .row = &file.rows[part->row],
+                                        .index = part->row,
+                                        .device_mask = 1,
+                                        .owner_pid = (uint64_t)(AGENTS_MAX + number + 1)};
   if (part->operations[0] == TAKE) return;
   world.rows[part->row] = (struct row_words){.device_mask = 1,
                                              .lease_expiry_ns = START_NS + VLV_LEASE_NS,

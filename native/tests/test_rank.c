@@ -86,7 +86,7 @@ static int log_lines(void) {
 }
 
 static void be_a_rank(void) {
-  rank_begin(make_ladder());
+  rank_begin(ladder_mechanism(), make_ladder());
   tell(1);
   for (;;) pause();
 }
@@ -139,7 +139,7 @@ static void it_obeys_the_gate(void) {
 }
 
 static void *begin_again(void *ladder) {
-  for (int i = 0; i < 100; i++) rank_begin(ladder);
+  for (int i = 0; i < 100; i++) rank_begin(ladder_mechanism(), ladder);
   return NULL;
 }
 
@@ -148,7 +148,7 @@ static void begin_from_many_threads(void) {
   pthread_t threads[4];
   for (int i = 0; i < 4; i++) pthread_create(&threads[i], NULL, begin_again, ladder);
   for (int i = 0; i < 4; i++) pthread_join(threads[i], NULL);
-  rank_begin(ladder);
+  rank_begin(ladder_mechanism(), ladder);
   tell(1);
   for (;;) pause();
 }
@@ -166,7 +166,7 @@ static void publish_counters(void) {
   struct ladder *ladder = make_ladder();
   rank_publish(9, 9, 9, 9); /* there is no row yet */
   rank_publish_ladder(ladder);
-  rank_begin(ladder);
+  rank_begin(ladder_mechanism(), ladder);
   rank_publish(1, 2, 3, 4);
   tell(1);
   while (atomic_load(told) == 1) nap_ms(1);
@@ -193,7 +193,7 @@ static void fail_often(void) {
   struct ladder *ladder = make_ladder();
   for (int i = 0; i < 10; i++) {
     errno = 77;
-    rank_begin(ladder);
+    rank_begin(ladder_mechanism(), ladder);
     CHECK(errno == 77);
     rank_publish(1, 1, 1, 1);
   }
@@ -235,9 +235,9 @@ static void without_a_log_nothing_is_written(void) {
 static void fail_then_succeed(void) {
   struct ladder *ladder = make_ladder();
   setenv("VALVE_RUNTIME_DIR", "/nowhere", 1);
-  rank_begin(ladder);
+  rank_begin(ladder_mechanism(), ladder);
   setenv("VALVE_RUNTIME_DIR", scratch, 1);
-  rank_begin(ladder);
+  rank_begin(ladder_mechanism(), ladder);
   tell(1);
   for (;;) pause();
 }
@@ -253,7 +253,7 @@ static void the_second_try_may_succeed(void) {
 
 static void fork_and_begin_anew(void) {
   struct ladder *ladder = make_ladder();
-  rank_begin(ladder);
+  rank_begin(ladder_mechanism(), ladder);
   pid_t child = fork();
   if (child == 0) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -261,7 +261,7 @@ static void fork_and_begin_anew(void) {
     rank_publish(9, 9, 9, 9); /* not into the parent's row */
     tell(1);
     while (atomic_load(told) == 1) nap_ms(1);
-    rank_begin(ladder);
+    rank_begin(ladder_mechanism(), ladder);
     tell(3);
   }
   for (;;) pause();

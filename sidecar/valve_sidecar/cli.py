@@ -9,6 +9,7 @@ import os
 import sys
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import orjson
@@ -19,16 +20,20 @@ from valve_loadgen import cli as bench
 from valve_loadgen.plan import cli as plan
 from valve_runtime.devices import refuse_mps, resolve
 from valve_runtime.doctor import examine, healthy, render_checks
-from valve_runtime.errors import ValveRuntimeError
+from valve_runtime.errors import TenantError, ValveRuntimeError
+from valve_runtime.kv_pool import PoolOptions, check_devices, pages_of
 from valve_runtime.notice import say
 from valve_runtime.recovery import recover
 from valve_runtime.run import RunOptions, run
+from valve_runtime.run_online import OnlineOptions, run_online
 from valve_runtime.rundir import choose_runtime_dir
 
 from .admin_client import AdminClient
 from .config import DATA_PLANES, ENGINES, LOG_LEVELS, POLICIES, Mode, ServeConfig, load_config
 from .errors import SidecarError
 from .logs import log_like_a_service, set_up_logging
+from .reclaim_limit import ReclaimLimit
+from .reservation import Reservation
 from .serve import serve
 from .status import read_status, render_status, watch_status
 from .tail import print_events
@@ -65,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     benches.set_defaults(act=bench.main)
     plans = commands.add_parser("plan", help=plan.SUMMARY)
     plan.add_arguments(plans)
-    plans.set_defaults(act=plan.main)
+    plans.set_defaults(act=partial(plan.main, policy=lambda _usage: Reservation(ReclaimLimit())))
     return parser
 
 
@@ -89,6 +94,12 @@ def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="a histogram of the time from a request's head to the gate signalled",
     )
     parser.add_argument("--cooldown-ms", help="fixed cool-down; default: twice the largest recent decode gap")
+    parser.add_argument(
+        "--kv-reserve",
+        metavar="PAGES",
+        help="KV pages (2 MiB) kept for online work where tenants share them: a number, or auto (auto)",
+    )
+    parser.add_argument("--reclaims-per-hour", help="how often tenants may lose KV pages, at most (30)")
     parser.add_argument("--grace-s", help="on SIGTERM, how long running exchanges may take (300)")
     parser.add_argument("--otlp-endpoint", help="send traces to this OpenTelemetry collector (OTLP/HTTP)")
     parser.add_argument("--trace-share", help="of requests without a trace of their client's, 0 to 1 (1)")
@@ -113,9 +124,31 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         help="run for two seconds after being stopped for so long, although online work is in flight; "
         "0 = never (default: what the engine needs)",
     )
+    _add_pool(parser)
     _add_runtime_dir(parser)
     parser.add_argument("argv", nargs=argparse.REMAINDER, metavar="-- CMD ARGS...")
     parser.set_defaults(act=_run)
+
+
+def _add_pool(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--kv-pool",
+        type=_pages,
+        metavar="SIZE",
+        help="keep the engine's KV cache in a pool of that much address space, whose memory comes and goes "
+        "(24GiB; docs/memory.md)",
+    )
+    parser.add_argument(
+        "--kv-pool-start",
+        type=_pages,
+        metavar="SIZE",
+        help="memory to begin with (online: all of it; offline: what there is)",
+    )
+    parser.add_argument(
+        "--online",
+        action="store_true",
+        help="an online engine: no gate, only --kv-pool, and it never loses KV",
+    )
 
 
 def _add_status(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -177,6 +210,8 @@ def _serve(args: argparse.Namespace) -> int:
         "data_plane",
         "measure_arrivals",
         "cooldown_ms",
+        "kv_reserve",
+        "reclaims_per_hour",
         "grace_s",
         "otlp_endpoint",
         "trace_share",
@@ -198,6 +233,10 @@ def _run(args: argparse.Namespace) -> int:
     gpus = args.gpu.split(",") if args.gpu is not None else []
     devices = resolve((*(args.device or ()), *gpus))
     refuse_mps(devices)
+    pool = _pool(args, devices)
+    if args.online and pool:
+        online = OnlineOptions(args.job, devices, _runtime_dir(args), pool, _names_gpus(args))
+        run_online(argv, online)
     prepared = _prepare(args, argv)
     options = RunOptions(
         args.job,
@@ -207,8 +246,22 @@ def _run(args: argparse.Namespace) -> int:
         pinned=_names_gpus(args),
         environment=prepared.environment,
         max_stopped_s=prepared.max_stopped_s,
+        pool=pool,
     )
     return run(prepared.argv, options)
+
+
+def _pool(args: argparse.Namespace, devices: tuple[str, ...]) -> PoolOptions | None:
+    """Raises DeviceError, or TenantError for options that do not go together."""
+    if args.kv_pool is None:
+        if args.online or args.kv_pool_start is not None:
+            raise TenantError("--online and --kv-pool-start are about a KV pool: give its size by --kv-pool")
+        return None
+    check_devices(devices)
+    start = args.kv_pool_start if args.kv_pool_start is not None else args.kv_pool * args.online
+    if start > args.kv_pool:
+        raise TenantError("--kv-pool-start is more than --kv-pool")
+    return PoolOptions(args.kv_pool, start, args.online)
 
 
 def _prepare(args: argparse.Namespace, argv: list[str]) -> Prepared:
@@ -222,6 +275,13 @@ def _prepare(args: argparse.Namespace, argv: list[str]) -> Prepared:
     if prepared.max_stopped_s:
         say(f"stopped for {prepared.max_stopped_s:g} s at most: then it runs for 2 s, whatever the gate says")
     return prepared
+
+
+def _pages(text: str) -> int:
+    try:
+        return pages_of(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _seconds(text: str) -> float:

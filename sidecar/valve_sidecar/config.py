@@ -16,6 +16,7 @@ from typing import Any
 from valve_adapters.registry import ADAPTERS
 
 from .errors import ConfigError
+from .reclaim_limit import PER_HOUR
 
 
 class Mode(StrEnum):
@@ -39,6 +40,8 @@ class ServeConfig:
     data_plane: str = "native"
     measure_arrivals: bool = False  # a histogram from the bytes of a head to the gate signalled
     cooldown_ms: float | None = None  # None: twice the largest recent decode gap
+    kv_reserve: int | None = None  # KV pages kept for online work; None: as the reservation finds
+    reclaims_per_hour: int = PER_HOUR  # how often tenants may lose KV pages, at most
     grace_s: float = 300.0  # on SIGTERM: how long running exchanges may take
     otlp_endpoint: str = ""  # an OpenTelemetry collector's base URL; empty: no traces
     trace_share: float = 1.0  # of the requests whose clients have not decided themselves
@@ -52,6 +55,7 @@ POLICIES = ("drain",)
 DATA_PLANES = ("native", "aiohttp")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 CHOICES = {"policy": POLICIES, "engine": ENGINES, "data_plane": DATA_PLANES, "log_level": LOG_LEVELS}
+MAX_PAGES = 131_072  # of 2 MiB: VLV_PAGES_MAX
 RANGES = {"cooldown_ms": (0, 60_000), "grace_s": (0, 86_400), "trace_share": (0, 1)}
 
 
@@ -111,6 +115,10 @@ def _convert(key: str, value: Any, source: str) -> Any:
             return _names(key, value, source)
         case "workers":
             return _whole(key, value, source, 1, 64)
+        case "kv_reserve":
+            return _pages(key, value, source)
+        case "reclaims_per_hour":
+            return _whole(key, value, source, 1, 3600)
         case "otlp_endpoint":
             return _url(key, value, source)
         case _:
@@ -168,3 +176,14 @@ def _whole(key: str, value: Any, source: str, low: int, high: int) -> int:
     if number != int(number):
         raise ConfigError(f"{source}: {key} must be a whole number, not {value!r}")
     return int(number)
+
+
+def _pages(key: str, value: Any, source: str) -> int | None:
+    if value == "auto":
+        return None
+    try:
+        return _whole(key, value, source, 0, MAX_PAGES)
+    except ConfigError:
+        raise ConfigError(
+            f"{source}: {key} must be auto or a number of pages from 0 to {MAX_PAGES}, not {value!r}"
+        ) from None

@@ -57,6 +57,7 @@ class Flight:
     max_decode_gap_ns: int = 0  # the same, without gaps in which the engine took in a prompt
     finished_ns: int = 0
     tokens: int = 0  # once finished
+    prompt_bytes: int = 0  # of its body, bounded
     preemption_ns: int = 0  # readable to the last tenant halted, if this arrival closed the gate
     trace: TraceContext | None = None  # None: not traced
     answer_start: bytes = b""  # first and last bytes of the answer, until it is over

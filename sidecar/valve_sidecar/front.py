@@ -14,7 +14,7 @@ from .address import Address
 from .config import Mode, ServeConfig
 from .controller import State
 from .cooldown import Cooldown
-from .events import EventLog
+from .events import EventLog, Record
 from .gate import Gate, HolderSeat
 from .intake import SidecarIntake
 from .proxy import AiohttpPlane
@@ -77,6 +77,14 @@ class Front(Protocol):
 
     def state(self) -> dict[str, Any]:
         """gate, in_flight, cooldown_ms and counters, as admin's /state has them."""
+        ...
+
+    def waiting(self) -> tuple[int, int]:
+        """Requests without a first token, and the bytes of their bodies. Any thread may ask."""
+        ...
+
+    def add(self, record: Record) -> None:
+        """Into the event log, made already."""
         ...
 
     def since(self, start: int, limit: int) -> dict[str, Any]:
@@ -167,3 +175,9 @@ class AiohttpFront:
 
     def since(self, start: int, limit: int) -> dict[str, Any]:
         return self._events.since(start, limit)
+
+    def waiting(self) -> tuple[int, int]:
+        return self._counters.waiting, self._counters.waiting_bytes
+
+    def add(self, record: Record) -> None:
+        self._events.add(record)

@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 RENEW_S = 0.5  # VLV_RENEW_NS
 LEASE_NS = 3_000_000_000  # VLV_LEASE_NS
-TAKE_AGAIN_ROUNDS = 10  # renewals: without a seat, how often to try for one
+TAKE_AGAIN_ROUNDS = 2  # renewals: without a seat, how often to try for one
 DOUBT_LIMIT_NS = (
     30_000_000_000  # an engine that is busy for longer with nothing of ours is busy for someone else
 )
@@ -257,11 +257,17 @@ class Gate:
         while True:
             await asyncio.sleep(RENEW_S)
             self._renew()
+            self._repeat_claim()
             if self.controller.held and self._silent_ns(time.monotonic_ns()) > STALL_NS:
                 self._perform(self.controller.stalled())
             rounds += 1
             if not self.ready and rounds % TAKE_AGAIN_ROUNDS == 0:
                 await self._take_seat()
+
+    def _repeat_claim(self) -> None:
+        """Says again what it says already: that changes only a row that somebody scribbled over."""
+        if self._enforce:
+            self._seat.close_gate() if self._closed_at_ns else self._seat.open_gate()
 
     async def _take_seat(self) -> None:
         """In a thread: it may wait for others' locks. What is closed by now is closed for real at once."""

@@ -23,6 +23,7 @@ from .trace import Tracer
 
 MAX_REQUEST_ID = 128  # characters kept of a client's X-Request-Id
 MAX_PATH = 256  # and of its path: the event log keeps them
+MAX_PROMPT_BYTES = 131_072  # of a body: what is longer is hardly text
 
 
 class SidecarIntake:
@@ -63,7 +64,7 @@ class SidecarIntake:
         flight.gate_ns = flight.progress_ns = time.monotonic_ns()
         if self._tracer is not None:
             flight.trace = self._tracer.begin(head.headers)
-        self._note_arrival(flight)
+        self._note_arrival(flight, head)
         return flight
 
     def progress(self, flight: Flight, data: bytes) -> None:
@@ -84,7 +85,7 @@ class SidecarIntake:
             flight.answer = read_answer(flight.answer_start, flight.answer_end)
             flight.answer_start = flight.answer_end = b""
         if not flight.first_token_ns and not flight.upgrade:
-            self._prefills.ended(flight.finished_ns)
+            self._note_served(flight, flight.finished_ns)
         self._cooldown.observe(flight.max_decode_gap_ns)
         if self._gated:
             self._gate.finished(flight, sure=outcome in (Outcome.COMPLETED, Outcome.REFUSED))
@@ -94,10 +95,12 @@ class SidecarIntake:
     def count_error(self, kind: str) -> None:
         self._counters.errors[kind] += 1
 
-    def _note_arrival(self, flight: Flight) -> None:
+    def _note_arrival(self, flight: Flight, head: Head) -> None:
         flight.request_id = flight.request_id or f"valve-{next(self._numbers)}"
         self._counters.arrived(flight)
         if not flight.upgrade:
+            flight.prompt_bytes = prompt_bytes(head.headers.get("Content-Length", ""))
+            self._counters.waits(flight)
             self._prefills.began()
         if flight.closed_gate and flight.generation:  # no generation: nothing was really closed
             self._watch.closed(flight)
@@ -111,8 +114,18 @@ class SidecarIntake:
         else:
             flight.first_token_ns = now_ns
             if not flight.upgrade:
-                self._prefills.ended(now_ns)
+                self._note_served(flight, now_ns)
         flight.last_token_ns = now_ns
+
+    def _note_served(self, flight: Flight, now_ns: int) -> None:
+        """Its first token is out, or it ended without one."""
+        self._counters.served(flight)
+        self._prefills.ended(now_ns)
+
+
+def prompt_bytes(content_length: str) -> int:
+    """Of a request's body, bounded; 0 where that is not told beforehand."""
+    return min(int(content_length), MAX_PROMPT_BYTES) if content_length.isdecimal() else 0
 
 
 def keep_ends(flight: Flight, data: bytes) -> None:

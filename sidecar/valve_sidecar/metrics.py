@@ -58,6 +58,21 @@ SHIM_COUNTERS = {
     ),
     "held": ("valve_shim_held_launches", "Launches that waited for the gate."),
 }
+PAGE_OWNERS = ("online", "tenants", "free")
+MEMORY_GAUGES = {
+    "reserved": ("valve_memory_reserved_pages", "KV pages kept for online work, used or not."),
+    "used": ("valve_memory_demand_pages", "KV pages that online work uses or waits for."),
+}
+MEMORY_COUNTERS = {
+    "reclaims": ("valve_reclaims", "Times tenants had to give KV pages back."),
+    "reclaimed": ("valve_reclaimed_pages", "KV pages that they had to give back."),
+    "refused": ("valve_reclaim_limit_waits", "Times the limit of reclaims stood in the way."),
+}
+POOL_COUNTERS = {
+    "reclaimed": ("valve_pool_lost_pages", "KV pages that this pool gave back; their contents are lost."),
+    "stops": ("valve_pool_stops", "Stops of its channels for a remap while its gate was open."),
+    "errors": ("valve_pool_errors", "Driver calls of this pool that failed, and were undone."),
+}
 
 
 def render_metrics(state: State) -> bytes:
@@ -83,6 +98,7 @@ class _StateCollector:
         yield from _trace_metrics(self._state.get("traces", {}))
         yield from _tenant_metrics(self._state, tenants)
         yield from _shim_metrics([tenant for tenant in tenants if tenant["runner_pid"]])
+        yield from _memory_metrics(self._state.get("memory", []))
 
 
 def _sidecar_metrics(state: State) -> Iterator[Metric]:
@@ -189,6 +205,34 @@ def _shim_metrics(ranks: list[State]) -> Iterator[Metric]:
     text = "GPU channels that the shim knows."
     yield _family(GaugeMetricFamily, "valve_shim_channels", text, labels, rows)
     yield from _counted(SHIM_COUNTERS, labels, ranks)
+
+
+def _memory_metrics(devices: list[State]) -> Iterator[Metric]:
+    """KV pages of the devices that have a ledger; counters are those of this sidecar's decisions."""
+    owners = [((each["device"], owner), each[owner]) for each in devices for owner in PAGE_OWNERS]
+    text = "KV pages of 2 MiB by owner; free: no memory exists."
+    yield _family(GaugeMetricFamily, "valve_memory_pages", text, ("device", "state"), owners)
+    for key, (name, text) in MEMORY_GAUGES.items():
+        rows = [([each["device"]], each[key]) for each in devices]
+        yield _family(GaugeMetricFamily, name, text, ("device",), rows)
+    left = [([each["device"]], each["reclaims_left"]) for each in devices if each["decides"]]
+    text = "Reclaims that the limit still permits in this hour."
+    yield _family(GaugeMetricFamily, "valve_reclaims_left", text, ("device",), left)
+    for key, (name, text) in MEMORY_COUNTERS.items():
+        rows = [([each["device"]], each[key]) for each in devices if each["decides"]]
+        yield _family(CounterMetricFamily, name, text, ("device",), rows)
+    labels = ("device", "row", "role", "name")
+    pools = [
+        ([str({**pool, **each}[label]) for label in labels], pool)
+        for each in devices
+        for pool in each["parties"]
+        if pool["alive"]
+    ]
+    for key, (name, text) in POOL_COUNTERS.items():
+        yield _family(CounterMetricFamily, name, text, labels, [(who, pool[key]) for who, pool in pools])
+    text = "How long its last reclaim took, noticed to handed over."
+    rows = [(who, pool["reclaim_ns"] / 1e9) for who, pool in pools]
+    yield _family(GaugeMetricFamily, "valve_pool_last_reclaim_seconds", text, labels, rows)
 
 
 def claimed_devices(holders: list[State]) -> set[str]:

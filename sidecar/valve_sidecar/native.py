@@ -47,6 +47,7 @@ class Request(Structure):
         ("request_id_len", c_size_t),
         ("traceparent_len", c_size_t),
         ("readable_ns", c_uint64),
+        ("body_len", c_uint64),
         ("upgrade", c_bool),
     )
 
@@ -124,6 +125,8 @@ class IntakeStats(Structure):
         ("passed_through", c_uint64),
         ("tokens", c_uint64),
         ("input_tokens", c_uint64),
+        ("waiting", c_uint64),
+        ("waiting_bytes", c_uint64),
         ("closes_per_request_max", c_uint64),
         ("requests", c_uint64 * len(OUTCOMES)),
         ("errors", c_uint64 * ERROR_KINDS),

@@ -14,6 +14,7 @@ from valve_runtime.node import Node
 from . import native
 from .address import Address
 from .config import Mode
+from .events import Record
 from .flight import Flight
 from .front import Surroundings
 from .native_intake import NativeIntake, engine_times_ns
@@ -23,7 +24,7 @@ from .tenants import TenantWatch
 
 log = logging.getLogger(__name__)
 WATCH_S = 0.5  # how often what the thread counted is looked at
-TAKE_AGAIN_ROUNDS = 10  # looks: without a seat, how often to try for one
+TAKE_AGAIN_ROUNDS = 2  # looks: without a seat, how often to try for one
 
 
 class NativeFront:
@@ -204,3 +205,9 @@ class NativeFront:
 
     def since(self, start: int, limit: int) -> dict[str, Any]:
         return self._intake.since(start, limit)
+
+    def waiting(self) -> tuple[int, int]:
+        return self._intake.stats.waiting, self._intake.stats.waiting_bytes
+
+    def add(self, record: Record) -> None:
+        self._intake.add(record)

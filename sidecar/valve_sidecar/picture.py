@@ -42,6 +42,7 @@ TOLD_TENANT = (
     "stops",
     "processes",
 )
+TOLD_MEMORY = ("device", "limit", "online", "tenants", "free", "reserved", "used", "reclaims", "decides")
 TROUBLE = ("slow_stops", "foreign_resumes", "escalations", "errors", "unstopped_threads", "refusals")
 
 
@@ -72,6 +73,7 @@ class Picture:
         return {key: state[key] for key in TOLD_STATE} | {
             "t_ns": now_ns,
             "tenants": [tenant_row(tenant) for tenant in state["tenants"] if tenant["alive"]],
+            "memory": [{key: device[key] for key in TOLD_MEMORY} for device in state["memory"]],
             "requests": self._request_figures(now_ns),
             "preemption": self._preemption_figures(),
             "closes_per_request_max": counters["closes_per_request_max"],

@@ -66,9 +66,7 @@ class SpanBuilder:
     def _request_events(self, record: Record) -> list[Event]:
         halted_ns = record["readable_ns"] + record["preemption_ns"] if record["preemption_ns"] else 0
         closed_ns = record["gate_ns"] if record["closed_gate"] else 0
-        if (
-            halted_ns
-        ):  # the close is stamped after its store, so tenants on other cores can be quicker than the stamp
+        if halted_ns:  # a close is stamped after its store: tenants can be quicker than the stamp
             closed_ns = min(closed_ns, halted_ns)
         moments = [("valve.gate.closed", closed_ns), ("valve.tenants.halted", halted_ns)]
         moments += [("first_token", record["first_token_ns"]), ("last_token", record["last_token_ns"])]

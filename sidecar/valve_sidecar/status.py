@@ -15,10 +15,12 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from valve_runtime.ledger import PAGE_BYTES, Ledger, ledgers
 from valve_runtime.node import Node, Side
 
 WIDTH = 110
 WATCH_S = 1.0
+PAGES_PER_GIB = (1 << 30) // PAGE_BYTES
 
 HOLDER_COLUMNS = {
     "SIDECAR": "name",
@@ -41,6 +43,18 @@ TENANT_COLUMNS = {
     "STOPS": "stops",
     "TROUBLE": "trouble",
 }
+POOL_COLUMNS = {
+    "KV POOL": "name",
+    "ROLE": "role",
+    "PID": "pid",
+    "STATE": "state",
+    "GIB": "gib",
+    "OF": "of",
+    "RECLAIMS": "reclaims",
+    "PAGES LOST": "reclaimed",
+    "LAST MS": "reclaim_ms",
+    "ERRORS": "errors",
+}
 TROUBLE = (
     "slow_stops",
     "foreign_resumes",
@@ -55,18 +69,25 @@ TROUBLE = (
 
 
 def read_status(runtime_dir: Path) -> dict[str, Any]:
-    """{"runtime_dir", "holders": [...], "tenants": [...]}; both empty if nothing has run here yet.
+    """{"runtime_dir", "holders": [...], "tenants": [...], "memory": [...]}; all empty if nothing has run here
+    yet.
 
     Raises SegmentError if the segment is there but unusable.
     """
     if not (runtime_dir / "holders").exists():
-        return {"runtime_dir": str(runtime_dir), "holders": [], "tenants": []}
+        return {"runtime_dir": str(runtime_dir), "holders": [], "tenants": [], "memory": []}
     with Node.open(runtime_dir, Side.OBSERVER) as node:
         return {
             "runtime_dir": str(runtime_dir),
             "holders": [dataclasses.asdict(view) for view in node.holders()],
             "tenants": [dataclasses.asdict(view) for view in node.tenants()],
+            "memory": [_read_ledger(runtime_dir, device) for device in ledgers(runtime_dir)],
         }
+
+
+def _read_ledger(runtime_dir: Path, device: str) -> dict[str, Any]:
+    with Ledger.open(runtime_dir, device, observe=True) as ledger:
+        return dataclasses.asdict(ledger.read())
 
 
 def watch_status(runtime_dir: Path) -> None:
@@ -89,8 +110,29 @@ def render_status(status: dict[str, Any]) -> str:
         console.print("no tenant: start one with `valve run -- CMD`")
     else:
         console.print(_table(TENANT_COLUMNS, [_with_trouble(row) for row in _by_job(status["tenants"])]))
+    for device in status["memory"]:
+        console.print(_memory_line(device))
+        console.print(_table(POOL_COLUMNS, [_pool(row) for row in device["parties"]]))
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue().rstrip()
+
+
+def _memory_line(device: dict[str, Any]) -> str:
+    names = ("online", "tenants", "free", "reserved", "limit")
+    online, tenants, free, reserved, limit = (f"{device[name] / PAGES_PER_GIB:.1f}" for name in names)
+    return (
+        f"KV memory of {device['device']}, GiB: online {online}, tenants {tenants}, free {free} of {limit}; "
+        f"reserved for online {reserved}"
+    )
+
+
+def _pool(row: dict[str, Any]) -> dict[str, Any]:
+    return row | {
+        "state": "alive" if row["alive"] else "dead",
+        "gib": f"{row['leased'] / PAGES_PER_GIB:.1f}",
+        "of": f"{row['pool_pages'] / PAGES_PER_GIB:.1f}",
+        "reclaim_ms": f"{row['reclaim_ns'] / 1e6:.2f}" if row["reclaim_ns"] else "-",
+    }
 
 
 def _with_gate(row: dict[str, Any]) -> dict[str, Any]:

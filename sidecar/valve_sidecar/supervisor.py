@@ -175,6 +175,7 @@ class Supervisor:
             "gated": all(state["gated"] for state in states),
             "in_flight": sum(state["in_flight"] for state in states),
             "cooldown_ms": max(state["cooldown_ms"] for state in states),
+            "memory": merge_memory([state["memory"] for state in states]),
             "counters": merge_counters(counters + self._retired),
             "workers": [
                 {key: state[key] for key in ("pid", "gate", "gated", "in_flight", "counters")}
@@ -238,9 +239,19 @@ class Supervisor:
         return [(member, a) for member, a in zip(self._members, answers, strict=True) if a is not None]
 
 
+def merge_memory(workers: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Of each device what the worker that decides tells, else what any does."""
+    merged: dict[str, dict[str, Any]] = {}
+    for told in (device for devices in workers for device in devices):
+        if told["decides"] or told["device"] not in merged:
+            merged[told["device"]] = told
+    return list(merged.values())
+
+
 @contextmanager
 def _socket_directory(runtime_dir: str) -> Iterator[Path]:
     """For the workers' admin sockets. Raises SidecarError."""
+    _remove_stale(Path(runtime_dir))
     try:
         directory = Path(tempfile.mkdtemp(prefix=f"sidecar-{os.getpid()}-", dir=runtime_dir))
     except OSError as error:
@@ -249,3 +260,11 @@ def _socket_directory(runtime_dir: str) -> Iterator[Path]:
         yield directory
     finally:
         shutil.rmtree(directory, ignore_errors=True)
+
+
+def _remove_stale(runtime_dir: Path) -> None:
+    """What supervisors that were killed have left."""
+    for directory in runtime_dir.glob("sidecar-*"):
+        pid = directory.name.split("-")[1]
+        if pid.isdigit() and not Path("/proc", pid).exists():
+            shutil.rmtree(directory, ignore_errors=True)

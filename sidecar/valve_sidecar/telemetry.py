@@ -64,6 +64,8 @@ class Latencies:
 @dataclass(slots=True)
 class Counters:
     in_flight: int = 0
+    waiting: int = 0  # of these, without a first token, upgrades apart
+    waiting_bytes: int = 0  # of their bodies
     passed_through: int = 0  # requests that are not inference
     tokens: int = 0
     input_tokens: int = 0
@@ -85,6 +87,15 @@ class Counters:
         if self.idle_since_ns:
             self.drained_ns += flight.arrival_ns - self.idle_since_ns
             self.idle_since_ns = 0
+
+    def waits(self, flight: Flight) -> None:
+        self.waiting += 1
+        self.waiting_bytes += flight.prompt_bytes
+
+    def served(self, flight: Flight) -> None:
+        """Its first token is out, or it ended without one."""
+        self.waiting -= 1
+        self.waiting_bytes -= flight.prompt_bytes
 
     def finished(self, flight: Flight) -> None:
         self.in_flight -= 1

@@ -18,6 +18,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from valve_runtime.ledger import PAGE_BYTES
+
 from .admin_client import AGAIN_S, AdminClient
 from .errors import SidecarError
 from .strip import Strip
@@ -27,7 +29,13 @@ EVENTS = 8
 LABEL = 18  # columns in front of a strip
 BARS = " ▁▂▃▄▅▆▇█"
 GATES = {"open": ("○ open", "yellow"), "closed": ("■ closed", "blue"), "cooling": ("◔ cooling", "green")}
-KINDS = {"close": "gate closed", "open": "gate opened", "lapse": "lease lapsed"}
+KINDS = {
+    "close": "gate closed",
+    "open": "gate opened",
+    "lapse": "lease lapsed",
+    "reclaim": "memory reclaimed",
+    "give_back": "memory given back",
+}
 STATES = {"running": ("▶ running", "yellow"), "stopping": ("◧ stopping", ""), "stopped": ("■ stopped", "")}
 Record = dict[str, Any]
 
@@ -55,7 +63,7 @@ class Screen:
 
     def draw(self, frame: Record, width: int, note: str = "") -> RenderableType:
         parts = [header(frame, note), figures(frame), Text(), self._strips(frame, width)]
-        return Group(*parts, Text(), tenant_table(frame), Text(), self._event_table(frame))
+        return Group(*parts, Text(), tenant_table(frame), *memory(frame), Text(), self._event_table(frame))
 
     def _strips(self, frame: Record, width: int) -> RenderableType:
         columns = max(width - LABEL, 10)
@@ -138,6 +146,27 @@ def tenant_table(frame: Record) -> RenderableType:
     return table
 
 
+def memory(frame: Record) -> list[RenderableType]:
+    """A line of bars for each device whose KV memory is shared."""
+    return [memory_line(device) for device in frame["memory"]]
+
+
+def memory_line(device: Record) -> Text:
+    columns, total = 40, max(device["limit"], 1)
+    online, tenants = (round(device[owner] * columns / total) for owner in ("online", "tenants"))
+    text = Text.assemble(label("KV memory"), ("█" * online, "blue"), ("▒" * tenants, "yellow"))
+    text.append("·" * max(columns - online - tenants, 0), style="dim")
+    text.append(
+        f" online {gib(device['online'])}, tenants {gib(device['tenants'])} of {gib(device['limit'])}; "
+        f"reserved {gib(device['reserved'])}, reclaims {device['reclaims']}"
+    )
+    return text
+
+
+def gib(pages: int) -> str:
+    return f"{pages * PAGE_BYTES / (1 << 30):.1f} GiB"
+
+
 def plain_table(*titles: str) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
     for title in titles:
@@ -150,6 +179,8 @@ def event_text(event: Record) -> str:
         return f"{event['job']}, {us(event['latency_ns'] / 1000)} after request {event['request_id']}"
     if event["kind"] == "close":
         return f"by request {event['request_id']}"
+    if event["kind"] in ("reclaim", "give_back"):
+        return f"{gib(event['pages'])}: {gib(event['reserved'])} of {event['device']} are online's"
     return str(event.get("job", ""))
 
 

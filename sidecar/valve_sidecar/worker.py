@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx
 
-from valve_adapters.adapter import Adapter, Load
+from valve_adapters.adapter import Adapter, Kv, Load
 from valve_adapters.registry import by_name, detect
 from valve_runtime.errors import SegmentError, ValveRuntimeError
 from valve_runtime.node import Node, Side
@@ -25,13 +25,17 @@ from .config import Mode, ServeConfig
 from .errors import ListenError
 from .front import AiohttpFront, Front, Surroundings
 from .gate import HolderSeat
+from .memory import MemoryKeeper
 from .native_front import NativeFront
+from .reclaim_limit import ReclaimLimit
+from .reservation import FixedReservation, Reservation, Reserve
 from .sources import Sources
 
 log = logging.getLogger(__name__)
 
 ENGINE_TIMEOUT_S = 2.0  # for our own questions to the engine, never for requests
 COLLECT_S = 0.25  # how often tenants' acknowledgements are read
+KV_S = 1.0  # how often the engine's KV gauge is read, where memory is shared
 DETECT_AGAIN_S = 5.0  # --engine auto while the engine is not up yet
 
 
@@ -48,6 +52,13 @@ class Worker:
         self._adapter: Adapter = by_name("openai")
         given = Surroundings(config, self.upstream, self._seat, number, self._ask_engine)
         self._front = make_front(given, self._adapter)
+        self._memory = MemoryKeeper(
+            runtime_dir,
+            devices,
+            self._make_policy,
+            lambda: self._front.waiting()[1],
+            store=config.mode is Mode.ENFORCE,
+        )
         self._tasks: list[asyncio.Task[None]] = []
         self._listening = False
         self._observer: Node | None = None
@@ -59,6 +70,8 @@ class Worker:
         await self._front.start(reuse_port=reuse_port)
         self._listening = True
         self._tasks.append(asyncio.create_task(self._collect_for_ever(), name="valve-collect"))
+        self._memory.start()
+        self._tasks.append(asyncio.create_task(self._read_kv_for_ever(), name="valve-kv"))
 
     async def drain(self) -> None:
         """Stops accepting, lets exchanges end, keeps tenants gated until then, gives everything back."""
@@ -66,6 +79,7 @@ class Worker:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.to_thread(self._memory.stop)
         self._collect()
         self._drained = True
         await self._front.stop()
@@ -155,7 +169,31 @@ class Worker:
             "workers": [],
             "holders": [dataclasses.asdict(view) for view in node.holders()] if node else [],
             "tenants": [dataclasses.asdict(view) for view in node.tenants()] if node else [],
+            "memory": self._memory.state(),
         } | self._front.state()
+
+    # ---- memory ----
+
+    def _make_policy(self, start_pages: int) -> Reserve:
+        if self.config.kv_reserve is not None:
+            return FixedReservation(self.config.kv_reserve)
+        return Reservation(ReclaimLimit(self.config.reclaims_per_hour), start_pages)
+
+    async def _read_kv_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(KV_S)
+            if self._memory.active:
+                self._memory.kv = await self._read_kv()
+
+    async def _read_kv(self) -> Kv | None:
+        """None if it does not tell: what it last told may be wrong by now."""
+        try:
+            return await self._adapter.kv(self._client)
+        except httpx.HTTPError:
+            return None
+        except Exception:
+            log.warning("cannot make out the engine's KV cache", exc_info=True)
+            return None
 
     # ---- tenants ----
 
@@ -174,6 +212,8 @@ class Worker:
         node = None if self._drained else self._node()
         if node is not None:
             self._front.collect(node, time.monotonic_ns())
+        for record in self._memory.take_events():
+            self._front.add(record)
 
     async def _collect_for_ever(self) -> None:
         while True:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from valve_adapters.prometheus import fraction, gauges, total
+from valve_adapters.prometheus import fraction, gauges, label, total
 
 TEXT = b"""# HELP e:running Running. e:running 7
 # TYPE e:running gauge
@@ -48,3 +48,11 @@ def test_counts_add_up_over_ranks_and_the_fullest_counts() -> None:
 @given(st.binary(max_size=200))
 def test_any_bytes_are_survived(text: bytes) -> None:
     assert all(isinstance(value, float) for value in gauges(text + b"\ne:a " + text, "e:a"))
+
+
+def test_a_label_of_an_info_metric() -> None:
+    text = b'# TYPE size gauge\nsize{a="1",blocks="64",b=""} 1.0\nsize{blocks="7"} 1.0\n'
+    assert label(text, "size", "blocks") == "64"
+    assert label(text, "size", "a") == "1"
+    assert label(text, "size", "locks") == ""
+    assert label(text, "other", "blocks") == ""

@@ -3,8 +3,8 @@
 import httpx
 import pytest
 
-from valve_adapters.adapter import Load
-from valve_adapters.sglang import SglangAdapter, from_loads, from_metrics
+from valve_adapters.adapter import Kv, Load
+from valve_adapters.sglang import SglangAdapter, from_loads, from_metrics, kv_from_metrics
 
 ADAPTER = SglangAdapter()
 INFERENCE = """
@@ -84,3 +84,14 @@ async def test_load_prefers_loads_then_metrics_then_gives_up() -> None:
     async with engine(asked) as client:
         assert await ADAPTER.load(client) is None
     assert set(asked) == {"/v1/loads", "/metrics"}, "never /health: it generates"
+
+
+def test_what_can_be_evicted_is_free() -> None:
+    gauges = (
+        b'sglang:max_total_num_tokens{model_name="m"} 1000\n'
+        b'sglang:kv_available_tokens{model_name="m"} 500\n'
+        b'sglang:kv_evictable_tokens{model_name="m"} 300\n'
+    )
+    assert kv_from_metrics(gauges) == Kv(free=0.8, tokens=1000)
+    assert kv_from_metrics(b"sglang:token_usage 0.25\n") == Kv(free=0.75, tokens=0)
+    assert kv_from_metrics(b"sglang:num_running_reqs 1\n") is None

@@ -5,7 +5,8 @@ tests/integration/test_tensorrt_llm.py.
 import httpx
 import pytest
 
-from valve_adapters.tensorrt_llm import TensorRTLLMAdapter
+from valve_adapters.adapter import Kv
+from valve_adapters.tensorrt_llm import TensorRTLLMAdapter, kv_from_metrics
 
 ADAPTER = TensorRTLLMAdapter()
 INFERENCE = """
@@ -38,3 +39,20 @@ async def test_nothing_is_read_from_it_that_can_be_read_once() -> None:
     async with httpx.AsyncClient(transport=httpx.MockTransport(answer), base_url="http://engine") as client:
         assert await ADAPTER.load(client) is None
     assert asked == []
+
+
+def test_kv_cache() -> None:
+    gauges = (
+        b"trtllm_kv_cache_max_blocks 200.0\n"
+        b"trtllm_kv_cache_free_blocks 150.0\n"
+        b"trtllm_kv_cache_tokens_per_block 32.0\n"
+    )
+    assert kv_from_metrics(gauges) == Kv(free=0.75, tokens=6400)
+    assert kv_from_metrics(b"trtllm_num_requests_running 1.0\n") is None
+
+
+async def test_kv_cache_is_not_there_without_its_metrics() -> None:
+    async with httpx.AsyncClient(
+        transport=httpx.MockTransport(lambda _: httpx.Response(404)), base_url="http://engine"
+    ) as client:
+        assert await ADAPTER.kv(client) is None

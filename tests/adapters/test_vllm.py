@@ -3,8 +3,8 @@
 import httpx
 import pytest
 
-from valve_adapters.adapter import Load
-from valve_adapters.vllm import VllmAdapter, from_metrics
+from valve_adapters.adapter import Kv, Load
+from valve_adapters.vllm import VllmAdapter, from_metrics, kv_from_metrics
 
 ADAPTER = VllmAdapter()
 INFERENCE = """
@@ -60,3 +60,20 @@ async def test_load(status: int, load: Load | None) -> None:
     async with httpx.AsyncClient(transport=httpx.MockTransport(answer), base_url="http://e") as client:
         assert await ADAPTER.load(client) == load
     assert asked == ["http://e/metrics"]
+
+
+CACHE = b"""vllm:cache_config_info{block_size="16",cache_dtype="auto",engine="0",num_gpu_blocks="1024"} 1.0
+vllm:kv_cache_usage_perc{engine="0",model_name="m"} 0.25
+"""
+
+
+def test_kv_cache() -> None:
+    assert kv_from_metrics(CACHE) == Kv(free=0.75, tokens=16 * 1024)
+    assert kv_from_metrics(CACHE.replace(b'"1024"', b'"None"')) == Kv(free=0.75, tokens=0)
+    assert kv_from_metrics(b"vllm:num_requests_running 1.0\n") is None
+
+
+async def test_kv_cache_is_read_from_the_server() -> None:
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, content=CACHE))
+    async with httpx.AsyncClient(transport=transport, base_url="http://engine") as client:
+        assert await ADAPTER.kv(client) == Kv(free=0.75, tokens=16 * 1024)

@@ -65,3 +65,12 @@ def test_bad_files(tmp_path: Path) -> None:
     file.write_text('uptsream = "x"')
     with pytest.raises(ConfigError, match="unknown key 'uptsream'; known are upstream"):
         load_config(UP, file, {})
+
+
+def test_the_reservation_is_automatic_or_so_many_pages() -> None:
+    assert load_config(UP, None, {}).kv_reserve is None
+    assert load_config(UP | {"kv_reserve": "auto"}, None, {"VALVE_KV_RESERVE": "7"}).kv_reserve is None
+    assert load_config(UP | {"kv_reserve": "4096"}, None, {}).kv_reserve == 4096
+    assert load_config(UP | {"reclaims_per_hour": "5"}, None, {}).reclaims_per_hour == 5
+    with pytest.raises(ConfigError, match="kv_reserve must be auto or a number of pages from 0 to 131072"):
+        load_config(UP | {"kv_reserve": "much"}, None, {})

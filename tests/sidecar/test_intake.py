@@ -9,7 +9,7 @@ from valve_sidecar.cooldown import Cooldown
 from valve_sidecar.events import EventLog
 from valve_sidecar.flight import Flight, Head, Outcome
 from valve_sidecar.gate import Gate
-from valve_sidecar.intake import SidecarIntake, keep_ends
+from valve_sidecar.intake import MAX_PROMPT_BYTES, SidecarIntake, keep_ends, prompt_bytes
 from valve_sidecar.telemetry import Counters
 from valve_sidecar.tenants import TenantWatch
 from valve_sidecar.trace import Tracer
@@ -30,7 +30,7 @@ class Scene:
         self.intake = SidecarIntake(by_name("openai"), *parts, tracer)
 
     def arrive(self, path: str = "/v1/chat/completions", *, upgrade: bool = False) -> Flight:
-        headers = {"traceparent": f"00-{TRACE}-00f067aa0ba902b7-01"}
+        headers = {"traceparent": f"00-{TRACE}-00f067aa0ba902b7-01", "Content-Length": "1000"}
         flight = self.intake.arrive(Head("POST", path, headers, upgrade, readable_ns=1))
         assert flight is not None
         return flight
@@ -73,3 +73,22 @@ def test_the_ends_of_an_answer_however_it_was_cut() -> None:
             keep_ends(flight, body[at : at + size])
         assert flight.answer_start == body[:START_BYTES]
         assert flight.answer_end == body[-END_BYTES:]
+
+
+def test_bodies_wait_until_a_first_token_or_an_end() -> None:
+    scene = Scene()
+    first, second = scene.arrive(), scene.arrive()
+    scene.arrive(upgrade=True)
+    assert (scene.counters.waiting, scene.counters.waiting_bytes) == (2, 2000)
+    scene.intake.progress(first, EVENT)
+    scene.intake.progress(first, EVENT)
+    assert (scene.counters.waiting, scene.counters.waiting_bytes) == (1, 1000)
+    scene.intake.finish(first, Outcome.COMPLETED, 200)
+    scene.intake.finish(second, Outcome.CLIENT_GONE, 0)
+    assert (scene.counters.waiting, scene.counters.waiting_bytes) == (0, 0)
+
+
+def test_long_bodies_are_hardly_text_and_chunked_ones_have_no_length() -> None:
+    assert prompt_bytes("1000") == 1000
+    assert prompt_bytes("9" * 30) == MAX_PROMPT_BYTES
+    assert prompt_bytes("") == 0

@@ -1,12 +1,14 @@
 """The two looks of a log line."""
 
+import contextlib
 import logging
+import os
 from collections.abc import Iterator
 
 import orjson
 import pytest
 
-from valve_sidecar.logs import set_up_logging
+from valve_sidecar.logs import LINES_MAX, UnwaitingStandardError, set_up_logging
 
 log = logging.getLogger("valve_sidecar.test")
 
@@ -58,3 +60,19 @@ def test_our_questions_to_the_engine_are_not_told(capsys: pytest.CaptureFixture[
     set_up_logging("debug")
     logging.getLogger("httpx").info("GET /health")
     assert capsys.readouterr().err == ""
+
+
+def test_a_log_that_nobody_reads_holds_nobody_up() -> None:
+    read_fd, write_fd = os.pipe()
+    os.set_blocking(write_fd, False)
+    with contextlib.suppress(BlockingIOError):
+        while os.write(write_fd, b"x" * 4096):
+            pass
+    os.set_blocking(write_fd, True)
+    handler = UnwaitingStandardError(write_fd)
+    for _ in range(LINES_MAX + 100):
+        handler.emit(logging.makeLogRecord({"msg": "a line"}))
+    assert handler.dropped >= 99, "one line is with the thread that waits"
+    with os.fdopen(read_fd, "rb") as reader:
+        line = next(line.lstrip(b"x") for line in reader)
+    assert line == b"a line\n"

@@ -24,7 +24,16 @@ def state(counters: dict[str, Any], tenants: list[dict[str, Any]]) -> dict[str, 
         "cooldown_ms": 50.0,
         "counters": counters | gate,
         "tenants": tenants,
+        "memory": [memory()],
     }
+
+
+def memory() -> dict[str, Any]:
+    pages = {"limit": 100, "online": 20, "tenants": 70, "free": 10, "reserved": 30, "used": 18, "soon": 0}
+    counted = {"reclaims": 3, "reclaimed": 40, "refused": 1, "reclaims_left": 27, "decides": True}
+    pool = {"row": 0, "role": "tenant", "name": "batch", "alive": True, "reclaimed": 40, "stops": 2}
+    pools = [pool | {"errors": 0, "reclaim_ns": 5_000_000}, {"alive": False}]
+    return {"device": "GPU-0", "parties": pools} | pages | counted
 
 
 def tenant(row: int, job: str) -> dict[str, Any]:
@@ -55,6 +64,12 @@ def test_every_family_renders_and_parses() -> None:
     breathers = [value for (name, _), value in found.items() if name == "valve_tenant_breathers_total"]
     assert breathers
     assert set(breathers) == {2}
+    device = ("device", "GPU-0")
+    assert found["valve_memory_pages", (device, ("state", "tenants"))] == 70
+    assert found["valve_memory_reserved_pages", (device,)] == 30
+    assert found["valve_reclaims_total", (device,)] == 3
+    pool = (device, ("name", "batch"), ("role", "tenant"), ("row", "0"))
+    assert found["valve_pool_last_reclaim_seconds", pool] == 0.005
     assert found["valve_preemption_duration_seconds_bucket", (("le", "0.0003"),)] == 1
     assert found["valve_preemption_duration_seconds_bucket", (("le", "+Inf"),)] == 2
     assert found["valve_preemption_duration_seconds_count", ()] == 2

@@ -58,6 +58,7 @@ class Driver:
         request_id: str = "",
         traceparent: str = "",
         *,
+        body_len: int = 0,
         upgrade: bool = False,
     ) -> int | None:
         told_texts = (method, path, request_id, traceparent)
@@ -66,6 +67,7 @@ class Driver:
             *(ctypes.addressof(text) for text in texts),
             *(len(text) - 1 for text in texts),
             time.monotonic_ns(),
+            body_len,
             upgrade,
         )
         flight: int | None = self.calls.arrive(self.intake.handle, ctypes.byref(told))
@@ -127,6 +129,22 @@ def test_more_paths_than_are_remembered(driver: Driver) -> None:
     driver.finish(flight, Outcome.COMPLETED)
 
 
+def test_bodies_wait_until_a_first_token_or_an_end(driver: Driver) -> None:
+    stats = driver.intake.stats
+    first = driver.arrive("POST", "/v1/completions", body_len=1000)
+    second = driver.arrive("POST", "/v1/completions", body_len=10**9)
+    assert driver.arrive("GET", "/ws", body_len=7, upgrade=True) is not None
+    assert first is not None
+    assert second is not None
+    assert (stats.waiting, stats.waiting_bytes) == (2, 1000 + 131_072)
+    driver.progress(second, EVENT)
+    driver.progress(second, EVENT)
+    assert (stats.waiting, stats.waiting_bytes) == (1, 1000)
+    driver.finish(second, Outcome.COMPLETED)
+    driver.finish(first, Outcome.CLIENT_GONE)
+    assert (stats.waiting, stats.waiting_bytes) == (0, 0)
+
+
 def test_a_request_closes_the_gate_and_its_end_opens_it_after_the_cooldown(driver: Driver) -> None:
     flight = driver.arrive("POST", "/v1/completions", "r-1")
     assert flight is not None
@@ -171,6 +189,20 @@ def test_a_busy_engine_is_asked_again_when_it_bears_it(driver: Driver) -> None:
     assert driver.intake.stats.question == first
     driver.calls.tick(driver.intake.handle, time.monotonic_ns() + 8_000_000_000)
     assert driver.intake.stats.question > first
+
+
+def test_whoever_asks_for_us_and_hangs_does_not_keep_the_gate_closed(driver: Driver) -> None:
+    flight = driver.arrive("POST", "/v1/completions")
+    assert flight is not None
+    driver.finish(flight, Outcome.CLIENT_GONE)
+    native.library().set_engine(driver.intake.handle, 0, 0)
+    driver.calls.tick(driver.intake.handle, time.monotonic_ns() + 4_000_000_000)
+    assert driver.gate == "asking"
+    late = driver.intake.stats.question
+    driver.calls.tick(driver.intake.handle, time.monotonic_ns() + 6_000_000_000)
+    assert driver.gate == "cooling"
+    native.library().answer(driver.intake.handle, late, native.Load.BUSY)
+    assert driver.gate == "cooling"
 
 
 def test_bypass_leaves_the_gate_alone() -> None:

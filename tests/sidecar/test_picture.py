@@ -16,7 +16,7 @@ def state(t_ns: int = 100 * S, **changes: Any) -> dict[str, Any]:
     counters = {"closes_per_request_max": 1, "gate_closes": 3}
     times = {"gate_closed_s": 10.0, "drained_s": 20.0, "harvested_s": 15.0}
     gate = {"gate": "open", "gated": True, "in_flight": 0, "cooldown_ms": 50.0}
-    told = {"t_ns": t_ns, "tenants": [], "workers": [], "counters": counters | times}
+    told = {"t_ns": t_ns, "tenants": [], "memory": [], "workers": [], "counters": counters | times}
     return names | gate | told | changes
 
 

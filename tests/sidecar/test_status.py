@@ -6,8 +6,11 @@ from typing import Any
 import pytest
 
 from valve_runtime.errors import SegmentError
+from valve_runtime.ledger import Ledger, Party
 from valve_runtime.node import Holder, Node, Side, Tenant
 from valve_sidecar.status import TROUBLE, read_status, render_status
+
+GPU = "GPU-fa000000-0000-0000-0000-000000000007"
 
 
 def test_nothing_has_run_here_yet(tmp_path: Path) -> None:
@@ -38,14 +41,14 @@ def row(job: str, pid: int, runner_pid: int = 0, **counters: int) -> dict[str, A
 
 def test_ranks_stand_below_their_job() -> None:
     rows = [row("b", 20, runner_pid=2), row("a", 10, runner_pid=1), row("a", 1), row("b", 2)]
-    text = render_status({"runtime_dir": "/run/valve", "holders": [], "tenants": rows})
+    text = render_status({"runtime_dir": "/run/valve", "holders": [], "tenants": rows, "memory": []})
     jobs = [line.split("  0 ")[0].rstrip() for line in text.splitlines() if "channels" in line]
     assert jobs == ["a", "  a", "b", "  b"]
 
 
 def test_a_rank_whose_runner_is_gone_is_shown_too() -> None:
     rows = [row("a", 10, runner_pid=1, refusals=2, unknown=1, held=3, channels=8)]
-    text = render_status({"runtime_dir": "/run/valve", "holders": [], "tenants": rows})
+    text = render_status({"runtime_dir": "/run/valve", "holders": [], "tenants": rows, "memory": []})
     for shown in ("refusals 2", "unknown 1", "held 3", " 8 "):
         assert shown in " ".join(text.split())
 
@@ -54,3 +57,16 @@ def test_a_damaged_segment_is_named(tmp_path: Path) -> None:
     (tmp_path / "holders").write_bytes(b"not ours")
     with pytest.raises(SegmentError, match="holders"):
         read_status(tmp_path)
+
+
+def test_shared_memory_and_its_pools(tmp_path: Path) -> None:
+    with Node.open(tmp_path, Side.HOLDER), Ledger.open(tmp_path, GPU) as ledger:
+        online = Party.register(ledger, "online", "chat", 1024, start_pages=512)
+        tenant = Party.register(ledger, "tenant", "batch", 1024)
+        tenant.lease(256)
+        text = " ".join(render_status(read_status(tmp_path)).split())
+        assert f"KV memory of {GPU}, GiB: online 0.0, tenants 0.5, free 1.5 of 2.0" in text
+        assert "reserved for online 1.0" in text
+        assert "batch tenant" in text
+        online.release()
+        tenant.release()

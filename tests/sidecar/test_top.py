@@ -68,3 +68,13 @@ def test_what_stops_nothing_is_said() -> None:
 
 def test_markup_in_names_is_text() -> None:
     assert "[bold]x[/bold]" in drawn(tenants=[tenant(job="[bold]x[/bold]")])
+
+
+def test_shared_memory_is_a_line_of_bars() -> None:
+    device = {"device": "GPU-0", "limit": 1024, "online": 256, "tenants": 512, "free": 256, "reserved": 512}
+    reclaim = {"kind": "reclaim", "t_ns": 99 * S, "device": "GPU-0", "pages": 128, "reserved": 512}
+    text = drawn(reclaim, memory=[device | {"used": 200, "reclaims": 2, "decides": True}])
+    bars = "█" * 10 + "▒" * 20 + "·" * 10
+    assert f"{bars} online 0.5 GiB, tenants 1.0 GiB of 2.0 GiB" in " ".join(text.split())
+    assert "memory reclaimed" in text
+    assert "0.2 GiB: 1.0 GiB of GPU-0 are online's" in text

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from valve_loadgen.plan.fleet import Plan
     from valve_loadgen.plan.inputs import Traffic
     from valve_loadgen.plan.measured import Measured
+    from valve_loadgen.plan.memory import MakePolicy
 
 SUMMARY = "what colocation would save on a fleet, from its own traffic"
 TRACES = (
@@ -66,19 +67,21 @@ def share(text: str) -> float:
     return value
 
 
-def main(args: argparse.Namespace) -> int:
-    """0 planned, 1 the input or a figure is no good, or a check missed its goal."""
+def main(args: argparse.Namespace, policy: "MakePolicy | None" = None) -> int:
+    """0 planned, 1 the input or a figure is no good, or a check missed its goal. `policy`: Valve's for
+    memory, which the load generator does not know.
+    """
     try:
         if args.check:
             return _check(args)
-        _tell(_plan(args), args)
+        _tell(_plan(args, policy), args)
     except BenchError as error:
         print(f"valve plan: {error}", file=sys.stderr)
         return 1
     return 0
 
 
-def _plan(args: argparse.Namespace) -> "Plan":
+def _plan(args: argparse.Namespace, policy: "MakePolicy | None") -> "Plan":
     from valve_loadgen.plan import fleet, inputs
     from valve_loadgen.plan.engine import parse
 
@@ -99,7 +102,7 @@ def _plan(args: argparse.Namespace) -> "Plan":
         known.offline_speed if known else 1.0,
         args.seed,
     )
-    return fleet.plan(traffic, options)
+    return fleet.plan(traffic, options, policy)
 
 
 def _cooldown_s(asked_ms: float | None, known: "Calibration | None") -> float | None:

@@ -20,6 +20,10 @@ class Engine:
     """Requests that run together; later ones wait."""
     chunk: int = 8192
     """Prompt tokens taken in by one iteration at most."""
+    kv_pages: int = 20_480
+    """KV memory that online and offline engine share, in pages of 2 MiB: 40 GiB."""
+    page_tokens: int = 16
+    """Tokens whose KV fits a page: 128 KiB each for 8 billion parameters with grouped-query attention."""
     source: str = "given"
 
     def iteration_s(self, running: int) -> float:
@@ -65,6 +69,8 @@ def parse(text: str) -> Engine:
         "prefill_tokens_per_s": float,
         "batch": int,
         "chunk": int,
+        "kv_pages": int,
+        "page_tokens": int,
     }
     assert set(kinds) == {each.name for each in fields(Engine)} - {"source"}
     values: dict[str, float] = {}

@@ -11,6 +11,8 @@ from valve_loadgen.plan.engine import Engine
 from valve_loadgen.plan.harvest import Harvest, Latency, Scope
 from valve_loadgen.plan.inputs import Traffic
 from valve_loadgen.plan.kernel import Outcome
+from valve_loadgen.plan.memory import MakePolicy
+from valve_loadgen.plan.memory_plan import MemoryPlan, memory_plan
 from valve_loadgen.plan.observed import Observed
 from valve_loadgen.plan.requests import Requests
 from valve_loadgen.plan.routing import BALANCED, DEDICATED, OBSERVED, ROUTINGS
@@ -47,6 +49,8 @@ class Plan:
     """Mean load by replica, 1 = always full; None without token counts."""
     packed_fraction: float | None = None
     notes: list[str] = field(default_factory=list)
+    memory: MemoryPlan | None = None
+    """Of the chosen routing; None without token counts."""
 
     @property
     def headline(self) -> Harvest:
@@ -73,8 +77,10 @@ class Plan:
         )
 
 
-def plan(traffic: Traffic, options: Options) -> Plan:
-    """Simulates every routing; takes what monitoring saw as it is. Raises BenchError."""
+def plan(traffic: Traffic, options: Options, policy: MakePolicy | None = None) -> Plan:
+    """Simulates every routing; takes what monitoring saw as it is. `policy`: Valve's for memory, if it is
+    known. Raises BenchError.
+    """
     if options.load is not None and (traffic.engine or traffic.requests is None):
         raise BenchError("--load needs token counts, which monitoring does not tell; leave it out")
     harvests: dict[str, Harvest] = {}
@@ -87,16 +93,20 @@ def plan(traffic: Traffic, options: Options) -> Plan:
         loads = requests.loads(engine)
         harvests |= _simulated(requests, engine, options, loads)
         load = None if traffic.engine else sum(loads) / options.replicas
-    known = traffic.observed
+    known, chosen = traffic.observed, _chosen(options.routing, harvests, requests)
+    memory = None
+    if requests is not None and traffic.engine is None:
+        memory = memory_plan(requests, harvests[chosen].outcome, options.engine, policy)
     return Plan(
         options,
         harvests,
-        _chosen(options.routing, harvests, requests),
+        chosen,
         requests.deployments if requests else known.names if known else (),
         requests.span_s if requests else known.span_s if known else 0.0,
         load,
         known.packed_fraction if known else None,
         traffic.notes,
+        memory,
     )
 
 

@@ -3,7 +3,7 @@
 from html import escape
 
 from valve_loadgen.page import page, paragraph, section, side_by_side, table, tiles
-from valve_loadgen.plan import report
+from valve_loadgen.plan import memory_plan, report
 from valve_loadgen.plan.advice import advice
 from valve_loadgen.plan.fleet import Plan
 from valve_loadgen.plan.harvest import GAP_EDGES_S, Harvest
@@ -43,6 +43,7 @@ def html(plan: Plan, command: str) -> str:
         ),
         section("The same traffic under every routing", _table(plan)),
         section("Harvested over time", _over_time(plan)),
+        *_memory(plan),
         side_by_side(
             section("Where the drained time lies", _gaps(plan)),
             section("Which replicas drain", _replicas(plan)),
@@ -114,6 +115,14 @@ def _table(plan: Plan) -> str:
     head = [" ".join(heading.split("\n")) for heading in report.HEADINGS]
     rows = [[report.title(name), *report.row(plan, each)] for name, each in plan.harvests.items()]
     return table(head, rows, chosen=list(plan.harvests).index(plan.chosen))
+
+
+def _memory(plan: Plan) -> list[str]:
+    if plan.memory is None:
+        return []
+    head = [" ".join(heading.split("\n")) for heading in memory_plan.HEADINGS]
+    told = paragraph(plan.memory.sentence)
+    return [section("What offline work could hold of the KV memory", table(head, plan.memory.rows()), told)]
 
 
 def _over_time(plan: Plan) -> str:

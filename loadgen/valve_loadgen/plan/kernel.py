@@ -44,6 +44,7 @@ class Outcome:
 
     first_s: "array[float]"
     done_s: "array[float]"
+    replica: "array[int]"
     served: "array[int]"
     gap_start: "array[float]"
     gap_end: "array[float]"
@@ -96,6 +97,7 @@ class _Outcome(ctypes.Structure):
     _fields_ = (
         ("first_s", ctypes.c_void_p),
         ("done_s", ctypes.c_void_p),
+        ("replica", ctypes.c_void_p),
         ("served", ctypes.c_void_p),
         ("gap_start", ctypes.c_void_p),
         ("gap_end", ctypes.c_void_p),
@@ -128,7 +130,15 @@ def simulate(engine: Engine, requests: Requests, fleet: Fleet) -> Outcome:
     bases = array("I", (base for base, _size in fleet.parts))
     sizes = array("I", (size for _base, size in fleet.parts))
     count, gaps = len(requests), len(requests) + fleet.replicas
-    out = Outcome(_f64(count), _f64(count), _u64(fleet.replicas), _f64(gaps), _f64(gaps), _u32(gaps))
+    out = Outcome(
+        _f64(count),
+        _f64(count),
+        _u32(count),
+        _u64(fleet.replicas),
+        _f64(gaps),
+        _f64(gaps),
+        _u32(gaps),
+    )
     told = _outcome(out)
     error = _library().vlv_plan_simulate(
         ctypes.byref(_engine(engine)),
@@ -192,6 +202,7 @@ def _outcome(out: Outcome) -> _Outcome:
     return _Outcome(
         _at(out.first_s),
         _at(out.done_s),
+        _at(out.replica),
         _at(out.served),
         _at(out.gap_start),
         _at(out.gap_end),

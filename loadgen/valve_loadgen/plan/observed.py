@@ -29,7 +29,7 @@ class Observed:
 
 def outcome(gaps: Iterable[tuple[int, float, float]]) -> Outcome:
     """Gaps as (replica, start_s, end_s), in the form of a simulation's."""
-    out = Outcome(array("d"), array("d"), array("Q"), array("d"), array("d"), array("I"))
+    out = Outcome(array("d"), array("d"), array("I"), array("Q"), array("d"), array("d"), array("I"))
     for replica, start_s, end_s in gaps:
         out.gap_replica.append(replica)
         out.gap_start.append(start_s)

@@ -6,6 +6,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from valve_loadgen.plan import memory_plan
 from valve_loadgen.plan.advice import advice
 from valve_loadgen.plan.fleet import Plan
 from valve_loadgen.plan.harvest import Harvest
@@ -35,6 +36,7 @@ def as_json(plan: Plan) -> dict[str, Any]:
         "preemptions_per_request": head.preemptions_per_request,
         "routing": {name: _routing(plan, each) for name, each in plan.harvests.items()},
         "interval": _interval(plan, head),
+        "memory": plan.memory and plan.memory.as_json(),
         "advice": " ".join([*advice(plan), *plan.notes]),
     }
 
@@ -84,7 +86,8 @@ def render(plan: Plan) -> RenderableType:
     told = Text("\n".join(advice(plan)))
     told.stylize("bold", 0, told.plain.find("\n"))
     rest = [Text(plan.formula, style="dim"), *(Text(note, style="dim") for note in plan.notes)]
-    return Group(Text(circumstances(plan), style="dim"), _routings(plan), _sweep(plan), told, *rest)
+    tables = [_routings(plan), _sweep(plan), *_memory(plan)]
+    return Group(Text(circumstances(plan), style="dim"), *tables, told, *rest)
 
 
 def circumstances(plan: Plan) -> str:
@@ -153,3 +156,14 @@ def _sweep(plan: Plan) -> Table:
     for name, harvest in plan.harvests.items():
         table.add_row(title(name), *(f"{swept.harvest_fraction:.1%}" for swept in harvest.sweep))
     return table
+
+
+def _memory(plan: Plan) -> list[RenderableType]:
+    if plan.memory is None:
+        return []
+    table = Table(title="What offline work could hold of the KV memory")
+    for index, heading in enumerate(memory_plan.HEADINGS):
+        table.add_column(heading, justify="right" if index else "left")
+    for cells in plan.memory.rows():
+        table.add_row(*cells)
+    return [table, Text(plan.memory.sentence, style="dim")]

@@ -9,6 +9,7 @@
 #include "valve/plane.h"
 
 #define VLV_ARRIVAL_BUCKETS 16
+#define VLV_PROMPT_BYTES_MAX 131072 /* of a body: what is longer is hardly text */
 
 /* Written by the plane's thread only. */
 struct vlv_intake_stats {
@@ -17,6 +18,8 @@ struct vlv_intake_stats {
   VLV_ATOMIC(uint64_t) idle_since_ns;  /* 0: something is in flight */
   VLV_ATOMIC(uint64_t) passed_through; /* requests that are not inference */
   VLV_ATOMIC(uint64_t) tokens, input_tokens;
+  VLV_ATOMIC(uint64_t) waiting;       /* requests in flight without a first token, upgrades apart */
+  VLV_ATOMIC(uint64_t) waiting_bytes; /* of their bodies, at most VLV_PROMPT_BYTES_MAX each */
   VLV_ATOMIC(uint64_t) closes_per_request_max;
   VLV_ATOMIC(uint64_t) requests[4]; /* by enum vlv_outcome */
   VLV_ATOMIC(uint64_t) errors[VLV_ERROR_KINDS];

@@ -18,6 +18,7 @@ struct vlv_request {
   const char *method, *path, *request_id, *traceparent; /* the path is without its query */
   size_t method_len, path_len, request_id_len, traceparent_len;
   uint64_t readable_ns; /* the bytes that completed the head reached us */
+  uint64_t body_len;    /* as its Content-Length says; 0: none, or not told beforehand */
   bool upgrade;         /* the connection is to become a WebSocket */
 };
 

@@ -1,15 +1,10 @@
-/* Memory. Device addresses are the process's own; physical memory of the VMM calls is a memory file, so it
- * can be mapped twice and handed to another process.
- */
+/* Memory that is there as soon as it has an address. Device addresses are the process's own. */
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "fake_cuda.h"
 
-#define PAGE (2ull << 20)
 #define SIZES_MAX 4096
 
 /* cuMemFree() is not told the size. */
@@ -80,87 +75,4 @@ CUresult cuMemHostGetDevicePointer_v2(CUdeviceptr *pointer, void *host, unsigned
   (void)flags;
   *pointer = (uintptr_t)host;
   return CUDA_SUCCESS;
-}
-
-/* ---- VMM: a handle is the memory file's descriptor, and one ---- */
-
-static CUmemGenericAllocationHandle handle_of(int fd) {
-  return (CUmemGenericAllocationHandle)fd + 1;
-}
-
-static int fd_of(CUmemGenericAllocationHandle memory) {
-  return (int)memory - 1;
-}
-
-static CUresult map_fixed(CUdeviceptr pointer, size_t size, int protection, int flags, int fd,
-                          size_t offset) {
-  void *wanted = (void *)(uintptr_t)pointer;
-  void *got = mmap(wanted, size, protection, flags | MAP_FIXED, fd, (off_t)offset);
-  return got == wanted ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
-}
-
-CUresult cuMemGetAllocationGranularity(size_t *size, const CUmemAllocationProp *properties, int option) {
-  (void)properties, (void)option;
-  *size = PAGE;
-  return CUDA_SUCCESS;
-}
-
-CUresult cuMemAddressReserve(CUdeviceptr *pointer, size_t size, size_t alignment, CUdeviceptr wanted,
-                             unsigned long long flags) {
-  (void)alignment, (void)wanted, (void)flags;
-  if (size == 0 || size % PAGE != 0) return CUDA_ERROR_INVALID_VALUE;
-  char *memory = mmap(NULL, size + PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (memory == MAP_FAILED) return CUDA_ERROR_OUT_OF_MEMORY;
-  size_t before = (PAGE - (uintptr_t)memory % PAGE) % PAGE;
-  if (before > 0) munmap(memory, before);
-  munmap(memory + before + size, PAGE - before);
-  *pointer = (uintptr_t)memory + before;
-  return CUDA_SUCCESS;
-}
-
-CUresult cuMemAddressFree(CUdeviceptr pointer, size_t size) {
-  return munmap((void *)(uintptr_t)pointer, size) == 0 ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
-}
-
-CUresult cuMemCreate(CUmemGenericAllocationHandle *memory, size_t size, const CUmemAllocationProp *properties,
-                     unsigned long long flags) {
-  (void)properties, (void)flags;
-  int fd = memfd_create("fake-memory", MFD_CLOEXEC);
-  if (fd < 0 || size % PAGE != 0 || ftruncate(fd, (off_t)size) != 0) return CUDA_ERROR_OUT_OF_MEMORY;
-  *memory = handle_of(fd);
-  return CUDA_SUCCESS;
-}
-
-CUresult cuMemRelease(CUmemGenericAllocationHandle memory) {
-  return close(fd_of(memory)) == 0 ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
-}
-
-CUresult cuMemMap(CUdeviceptr pointer, size_t size, size_t offset, CUmemGenericAllocationHandle memory,
-                  unsigned long long flags) {
-  (void)flags;
-  return map_fixed(pointer, size, PROT_NONE, MAP_SHARED, fd_of(memory), offset);
-}
-
-CUresult cuMemUnmap(CUdeviceptr pointer, size_t size) {
-  return map_fixed(pointer, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-}
-
-CUresult cuMemSetAccess(CUdeviceptr pointer, size_t size, const CUmemAccessDesc *access, size_t count) {
-  int protection = count > 0 && access[0].flags == 3 ? PROT_READ | PROT_WRITE : PROT_READ;
-  int error = mprotect((void *)(uintptr_t)pointer, size, protection);
-  return error == 0 ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
-}
-
-CUresult cuMemExportToShareableHandle(void *handle, CUmemGenericAllocationHandle memory, int type,
-                                      unsigned long long flags) {
-  (void)type, (void)flags;
-  *(int *)handle = dup(fd_of(memory));
-  return *(int *)handle >= 0 ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
-}
-
-CUresult cuMemImportFromShareableHandle(CUmemGenericAllocationHandle *memory, void *handle, int type) {
-  (void)type;
-  int fd = dup((int)(intptr_t)handle);
-  *memory = handle_of(fd);
-  return fd >= 0 ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
 }

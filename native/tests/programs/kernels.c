@@ -38,3 +38,35 @@ KERNEL(persist, "88") {
     nanosleep(&pause, NULL);
   }
 }
+
+/* Where in a page a program leaves its marks. */
+#define PAGE (2ull << 20)
+static const uint64_t marks[] = {0, 65536, PAGE / 2, PAGE - 8};
+enum { MARKS = sizeof marks / sizeof marks[0] };
+
+static uint64_t look(const uint64_t *page, uint64_t expected) {
+  for (int i = 0; i < MARKS; i++)
+    if (page[marks[i] / 8] != expected) return page[marks[i] / 8];
+  return expected;
+}
+
+static void leave_marks(uint64_t *page, uint64_t value) {
+  for (int i = 0; i < MARKS; i++) page[marks[i] / 8] = value;
+}
+
+/* (base, pages, count, expected, value, found): of each page the first mark that is not what was expected, of
+ * many rounds the last; then it is marked anew. */
+KERNEL(hammer, "884888") {
+  char *base = ARGUMENT(0, char *);
+  const uint32_t *pages = ARGUMENT(1, const uint32_t *);
+  uint32_t count = ARGUMENT(2, uint32_t);
+  uint64_t *expected = ARGUMENT(3, uint64_t *), value = ARGUMENT(4, uint64_t);
+  uint64_t *found = ARGUMENT(5, uint64_t *);
+  (void)grid;
+  for (uint32_t i = 0; i < count; i++) {
+    uint64_t *page = (uint64_t *)(void *)(base + pages[i] * PAGE);
+    uint64_t seen = look(page, expected[pages[i]]);
+    if (seen != expected[pages[i]]) found[pages[i]] = seen;
+    leave_marks(page, value);
+  }
+}

@@ -21,6 +21,7 @@ KEYS = {
     "routing",
     "interval",
     "advice",
+    "memory",
 }
 
 

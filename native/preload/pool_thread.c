@@ -1,0 +1,77 @@
+/* The pool's thread: what is due, in its order; and the stop around a remap. */
+#include <errno.h>
+
+#include "pool.h"
+#include "urgent.h"
+#include "words.h"
+
+#define CLEARING_NS 20000ull  /* looks this often whether a clear is done */
+#define WAITING_NS 2000000ull /* and whether the gate is open, or the engine has agreed */
+#define IDLE_NS 20000000ull   /* and what the engine wants, and who has died */
+#define ERROR_PAUSE_NS 100000000ull
+
+void pool_failed(struct pool *pool) {
+  count64(&pool_row(pool)->errors, 1);
+  pool->retry_ns = vlv_now_ns() + ERROR_PAUSE_NS;
+}
+
+/* What was only held back at its submission may still run: it is waited for. */
+static int stand_still(struct pool *pool, bool *own) {
+  int level = halt_acquire(pool->halt, own);
+  if (level < 0) return level;
+  if (*own) count64(&pool_row(pool)->stops, 1);
+  if (level == VLV_LEVEL_COMPUTE_HALTED || pool->vmm.synchronise() == 0) return 0;
+  halt_release(pool->halt);
+  return -EIO;
+}
+
+static int remap_and_finish(struct pool *pool, const struct remap *remap) {
+  int error = range_remap(remap->range, remap->slots, remap->memories, remap->count);
+  if (error == 0) remap->done(pool, remap);
+  return error;
+}
+
+static int remap_stopped(struct pool *pool, const struct remap *remap) {
+  bool own;
+  uint64_t began_ns = vlv_now_ns();
+  int error = stand_still(pool, &own);
+  if (error < 0) return error;
+  error = remap_and_finish(pool, remap);
+  halt_release(pool->halt);
+  store64(&pool_row(pool)->stopped_ns, vlv_now_ns() - began_ns);
+  return error;
+}
+
+/* An online engine is never stopped: of it only pages are remapped that it does not use. */
+int pool_remap(struct pool *pool, const struct remap *remap) {
+  int error = pool->online ? remap_and_finish(pool, remap) : remap_stopped(pool, remap);
+  if (error < 0) pool_failed(pool);
+  return error;
+}
+
+static void look_around(struct pool *pool) {
+  vlv_ledger_sweep(pool->ledger);
+  if (pool->online) vlv_ledger_set_wanted(pool->ledger, load32(&vlv_pool_table_head(pool->table)->wanted));
+}
+
+static uint64_t nap_ns(const struct pool *pool) {
+  if (pool->clearing == POOL_CLEAR_UNDER_WAY && halt_is_off(pool->halt)) return CLEARING_NS;
+  bool waits = pool->raw.count > 0 || pool->staged.count > 0 || pool->asked_count > 0;
+  return waits ? WAITING_NS : IDLE_NS;
+}
+
+void *pool_main(void *argument) {
+  struct pool *pool = argument;
+  be_urgent();
+  pool->vmm.set_context(pool->context);
+  vmm_spare_captures(&pool->vmm);
+  while (!atomic_load(&pool->ends)) {
+    uint32_t seen = vlv_ledger_changes(pool->ledger);
+    look_around(pool);
+    bool worked = pool_receive(pool);
+    worked = pool_give(pool) || worked;
+    worked = pool_take(pool) || worked;
+    if (!worked) vlv_ledger_wait(pool->ledger, seen, vlv_now_ns() + nap_ns(pool));
+  }
+  return NULL;
+}

@@ -1,0 +1,117 @@
+#include "range.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "valve/ledger.h"
+
+#define UNDO_TRIES 3
+
+vmm_address range_address(const struct range *range, uint32_t slot) {
+  return range->base + slot * VLV_PAGE_BYTES;
+}
+
+/* ---- one slot ---- */
+
+static int unmap(struct range *range, uint32_t slot) {
+  if (range->memory[slot] == 0) return 0;
+  if (range->vmm->unmap(range_address(range, slot), VLV_PAGE_BYTES) != 0) return -EIO;
+  range->memory[slot] = 0;
+  return 0;
+}
+
+static int map(struct range *range, uint32_t slot, vmm_memory memory) {
+  if (range->vmm->map(range_address(range, slot), VLV_PAGE_BYTES, 0, memory, 0) != 0) return -EIO;
+  range->memory[slot] = memory;
+  return 0;
+}
+
+static int replace(struct range *range, uint32_t slot, vmm_memory memory) {
+  int error = unmap(range, slot);
+  return error < 0 ? error : map(range, slot, memory);
+}
+
+static int permit(struct range *range, uint32_t slot, uint32_t count) {
+  int result = vmm_permit(range->vmm, range->device, range_address(range, slot), count * VLV_PAGE_BYTES);
+  return result == 0 ? 0 : -EIO;
+}
+
+/* ---- all or none ---- */
+
+static uint32_t measure_run(const uint32_t *slots, uint32_t count) {
+  uint32_t length = 1;
+  while (length < count && slots[length] == slots[0] + length) length++;
+  return length;
+}
+
+static int permit_runs(struct range *range, const uint32_t *slots, uint32_t count) {
+  int worst = 0;
+  for (uint32_t length; count > 0; slots += length, count -= length) {
+    length = measure_run(slots, count);
+    if (permit(range, slots[0], length) < 0) worst = -EIO;
+  }
+  return worst;
+}
+
+/* A slot that cannot have its own memory back is quarantined, so that it is mapped at least. */
+static int restore(struct range *range, uint32_t slot, vmm_memory before) {
+  if (range->memory[slot] == before) return 0;
+  for (int tries = 0; tries < UNDO_TRIES; tries++)
+    if (replace(range, slot, before) == 0) return 0;
+  return replace(range, slot, range->quarantine);
+}
+
+static void undo(struct range *range, const uint32_t *slots, const vmm_memory *before, uint32_t count) {
+  for (uint32_t i = 0; i < count; i++) restore(range, slots[i], before[i]);
+  for (int tries = 0; tries < UNDO_TRIES && permit_runs(range, slots, count) < 0; tries++);
+}
+
+static int replace_all(struct range *range, const uint32_t *slots, const vmm_memory *memories,
+                       uint32_t count) {
+  for (uint32_t i = 0; i < count; i++)
+    if (replace(range, slots[i], memories[i]) < 0) return -EIO;
+  return permit_runs(range, slots, count);
+}
+
+int range_remap(struct range *range, const uint32_t *slots, const vmm_memory *memories, uint32_t count) {
+  vmm_memory *before = malloc(count * sizeof *before);
+  if (before == NULL) return count == 0 ? 0 : -ENOMEM;
+  for (uint32_t i = 0; i < count; i++) before[i] = range->memory[slots[i]];
+  int error = replace_all(range, slots, memories, count);
+  if (error < 0) undo(range, slots, before, count);
+  free(before);
+  return error;
+}
+
+/* ---- the whole range ---- */
+
+static int quarantine_all(struct range *range) {
+  for (uint32_t slot = 0; slot < range->slots; slot++)
+    if (map(range, slot, range->quarantine) < 0) return -EIO;
+  return permit(range, 0, range->slots);
+}
+
+static int fill(struct range *range) {
+  if (range->vmm->reserve(&range->base, range->slots * VLV_PAGE_BYTES, 0, 0, 0) != 0) {
+    range->base = 0;
+    return -EIO;
+  }
+  return quarantine_all(range);
+}
+
+int range_create(struct range *range, const struct vmm *vmm, int device, uint32_t slots,
+                 vmm_memory quarantine) {
+  *range = (struct range){.vmm = vmm, .device = device, .slots = slots, .quarantine = quarantine};
+  range->memory = calloc(slots, sizeof *range->memory);
+  int error = range->memory != NULL ? fill(range) : -ENOMEM;
+  if (error < 0) range_destroy(range);
+  return error;
+}
+
+void range_destroy(struct range *range) {
+  for (uint32_t slot = 0; range->memory != NULL && slot < range->slots; slot++) unmap(range, slot);
+  if (range->base != 0) range->vmm->unreserve(range->base, range->slots * VLV_PAGE_BYTES);
+  free(range->memory);
+  memset(range, 0, sizeof *range);
+}

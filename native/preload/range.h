@@ -1,0 +1,35 @@
+/* range.h - a pool's range of addresses: what memory stands where.
+ *
+ * Every address is mapped, always: a slot without a page of its own shows the quarantine page, one for the
+ * whole pool. What stray kernels read there is of no use, what they write there is lost.
+ *
+ * Between the two halves of a remap an address is unmapped, so the caller keeps the channels of the process
+ * off the hardware meanwhile, or knows that nothing uses these slots.
+ */
+#ifndef VALVE_PRELOAD_RANGE_H
+#define VALVE_PRELOAD_RANGE_H
+
+#include "vmm.h"
+
+struct range {
+  const struct vmm *vmm;
+  int device;
+  vmm_address base;
+  uint32_t slots;
+  vmm_memory quarantine;
+  vmm_memory *memory; /* what is mapped in each slot; 0: nothing, which only a driver that fails can bring */
+};
+
+/* Reserves `slots` pages of addresses and maps `quarantine` to all, which must show nobody's bytes. 0,
+ * -ENOMEM, -EIO (then nothing is left behind, and the page is released). */
+int range_create(struct range *range, const struct vmm *vmm, int device, uint32_t slots,
+                 vmm_memory quarantine);
+/* Unmaps everything; all memory is the caller's to release. */
+void range_destroy(struct range *range);
+
+vmm_address range_address(const struct range *range, uint32_t slot);
+/* Maps `memories[i]` in `slots[i]` (ascending) in the place of what is there, `count` of them, and sets
+ * access once for each run of neighbours. All or none: -EIO, and everything stands as before. */
+int range_remap(struct range *range, const uint32_t *slots, const vmm_memory *memories, uint32_t count);
+
+#endif
