@@ -89,8 +89,8 @@ class NativeIntake:
 
     def since(self, start: int, limit: int) -> Record:
         """As events.EventLog's."""
-        start = following = max(start, 0)
-        events: list[Record] = []
+        start, events = max(start, 0), list[Record]()
+        _, following = self._read(start, ALL_KINDS, 0)  # inside what there is, even if nothing is asked for
         while len(events) < limit:
             batch, following = self._read(following, ALL_KINDS, limit - len(events))
             if not batch:

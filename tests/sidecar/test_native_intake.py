@@ -416,6 +416,12 @@ def test_made_events_take_their_place(driver: Driver) -> None:
     assert driver.intake.since(0, 10)["events"] == [{"seq": 0, "worker": 3, **record}]
 
 
+def test_where_the_log_ends_is_told_to_who_asks_for_no_event(driver: Driver) -> None:
+    driver.intake.add({"kind": "x", "t_ns": 1})
+    assert driver.intake.since(1 << 62, 0)["next"] == 1
+    assert driver.intake.since(0, 0) == {"events": [], "next": 0, "dropped": 0}
+
+
 def test_the_log_keeps_the_last_events_and_tells_how_many_are_gone(driver: Driver) -> None:
     for number in range(native.LOG_CAPACITY + 10):
         driver.intake.add({"kind": "stopped", "t_ns": number})
