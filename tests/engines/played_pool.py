@@ -1,7 +1,7 @@
 """Plays the native pool where there is no GPU: a pool table, and a file that is the engine's KV memory.
 
-What is taken away is really overwritten, with random float32 numbers. Finite ones, as all that an engine ever
-finds on a lost page of a real pool is zeros, then what its own steps under way have written there: a NaN would
+What is taken away is really overwritten, with random float32 numbers. Finite ones, since all that an engine
+ever finds on a lost page of a real pool is zeros, then what its own steps under way wrote there: a NaN would
 spread to blocks that are sound, for kernels multiply what is masked by zero.
 """
 
