@@ -1,6 +1,8 @@
 """Plays the native pool where there is no GPU: a pool table, and a file that is the engine's KV memory.
 
-What is taken away is really overwritten: with bytes that are NaN, infinite and huge numbers among others.
+What is taken away is really overwritten, with random float32 numbers. Finite ones, since all that an engine
+ever finds on a lost page of a real pool is zeros, then what its own steps under way wrote there: a NaN would
+spread to blocks that are sound, for kernels multiply what is masked by zero.
 """
 
 from __future__ import annotations
@@ -56,7 +58,7 @@ class PlayedPool:
     def lose(self, pages: Iterable[int]) -> None:
         """Takes them away. The engine must be stopped."""
         for page in pages:
-            self._fill(page, os.urandom(self.page_bytes))
+            self._fill(page, garbage(self.page_bytes))
             self._words[WORDS + page] = (self._words[WORDS + page] & ~BACKED) + LOST
 
     def back(self, pages: Iterable[int]) -> None:
@@ -84,6 +86,11 @@ class PlayedPool:
 
     def _part(self, page: int) -> slice:
         return slice(page * self.page_bytes, (page + 1) * self.page_bytes)
+
+
+def garbage(size: int) -> bytes:
+    """Random float32 numbers between -8 and 8."""
+    return array("f", [(byte - 128) / 16 for byte in os.urandom(size // 4)]).tobytes()
 
 
 def _mapped(path: Path) -> mmap.mmap:

@@ -22,6 +22,7 @@ from valve_loadgen.processes import ready
 from valve_loadgen.target import Target
 
 from .offline import PROMPTS, Output, complete
+from .played_pool import garbage
 from .sglang_plugin import entry_points
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -79,7 +80,7 @@ def overwrite(memory: Path) -> None:
         while (at := _next(file.fileno(), at, os.SEEK_DATA)) < POOL_BYTES:
             end = _next(file.fileno(), at, os.SEEK_HOLE)
             file.seek(at)
-            file.write(os.urandom(end - at))
+            file.write(garbage(end - at))
             at = end
 
 

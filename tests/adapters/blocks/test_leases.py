@@ -31,7 +31,7 @@ BLOCKS = 14
 BLOCK_BYTES, PAGE_BYTES = 24, 32  # a block lies on one page or two
 PAGES = -(-BLOCKS * BLOCK_BYTES // PAGE_BYTES)
 QUICK = settings(
-    max_examples=25,
+    max_examples=100,
     stateful_step_count=40,
     deadline=None,
     suppress_health_check=list(HealthCheck),
@@ -177,6 +177,7 @@ class Machine(RuleBasedStateMachine):
     def _finish(self) -> None:
         """All memory is given back; everyone is answered, and everything is free again."""
         self.pool.back(set(range(PAGES)))
+        self.scheduler.leases.sync()
         for _ in range(1000):
             if all(request.ended for request in self.requests) and not self.steps:
                 break
@@ -238,5 +239,5 @@ def test_mistakes_are_caught(mistake: type[LeasedModel]) -> None:
     with pytest.raises(AssertionError):
         run_state_machine_as_test(
             machine,
-            settings=settings(QUICK, max_examples=3000, derandomize=True, database=None, print_blob=False),
+            settings=settings(QUICK, max_examples=1000, derandomize=True, database=None, print_blob=False),
         )
