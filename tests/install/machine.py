@@ -17,7 +17,7 @@ from .environment import wheel
 INSIDE = Path(__file__).parent / "inside"
 CACHE = ROOT / ".cache" / "deploy"
 PACKAGES = "systemd,dbus,python3,python3-venv"
-PATIENCE_S = 120.0
+PATIENCE_S = 300.0
 
 
 def why_not() -> str:
