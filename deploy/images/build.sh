@@ -46,7 +46,7 @@ carried() {
 }
 
 bud() {
-  buildah bud --isolation=chroot --layers=false --timestamp 0 --build-arg BASE=localhost/valve-base:bookworm \
+  buildah bud --isolation=chroot --timestamp 0 --build-arg BASE=localhost/valve-base:bookworm \
     --tag "localhost/$1:$version" --file "$here/$2.Containerfile" "$context"
   buildah push --quiet "localhost/$1:$version" "docker-archive:$dist/$1.tar:localhost/$1:$version"
 }

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Callable
@@ -17,7 +19,7 @@ from .environment import wheel
 INSIDE = Path(__file__).parent / "inside"
 CACHE = ROOT / ".cache" / "deploy"
 PACKAGES = "systemd,dbus,python3,python3-venv"
-PATIENCE_S = 120.0
+PATIENCE_S = 300.0
 
 
 def why_not() -> str:
@@ -56,7 +58,7 @@ def make_root(folder: Path) -> None:
 
 
 class Machine:
-    """Booted; `run` runs a command inside."""
+    """`wait_up`, then `run` runs a command inside; `end` in any case."""
 
     def __init__(self, folder: Path) -> None:
         self._name = f"valve-test-{os.getpid()}"
@@ -65,6 +67,9 @@ class Machine:
         self._nspawn = subprocess.Popen(
             [*command, *options], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
         )
+        self._leader = 0
+
+    def wait_up(self) -> None:
         self._leader = int(wait_until(self._find_leader, "the machine's first process"))
         wait_until(self._is_up, "systemd is up")
         # nspawn mounts a boot id of the machine's own; a unit with a /proc of its own does not see that.
@@ -101,7 +106,8 @@ class Machine:
         try:
             self._nspawn.wait(30)
         except subprocess.TimeoutExpired:
-            self._nspawn.kill()
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._leader, signal.SIGKILL)
             self._nspawn.wait()
 
     def _find_leader(self) -> str:

@@ -24,6 +24,7 @@ def machine() -> Iterator[Machine]:
     try:
         make_root(folder / "root")
         machine = Machine(folder / "root")
+        machine.wait_up()
         machine.run("systemctl", "start", "engine.service")
         machine.obey("install", 0)
         yield machine

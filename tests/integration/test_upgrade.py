@@ -36,7 +36,7 @@ class Manager:
         self.path = folder / "notify"
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.bind(str(self.path))
-        self._socket.settimeout(DEADLINE_S)
+        self._socket.settimeout(3 * DEADLINE_S)  # a successor takes as long as a start
 
     def wait_for(self, wanted: str) -> dict[str, str]:
         """The first message with that line, as its lines' keys and values."""
