@@ -12,6 +12,8 @@ import orjson
 import promql_parser
 import pytest
 
+from valve_runtime.ledger import Ledger, Party
+
 from .stage import Request, Sidecar, Stage, wait_until
 
 pytestmark = pytest.mark.integration
@@ -125,9 +127,11 @@ class Prometheus:
 
 @pytest.fixture(scope="module")
 def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
-    """Has seen requests that stop a tenant, before and between scrapes."""
+    """Has seen requests that stop a tenant, before and between scrapes, and memory that is shared."""
     folder = tmp_path_factory.mktemp("prometheus")
     stage = Stage(folder)
+    ledger = Ledger.open(folder, "cpu")
+    Party.register(ledger, "online", "chat", 400, start_pages=400)
     sidecar, tenant = stage.sidecar(), stage.tenant()
     server = Prometheus(folder, sidecar)
     try:
@@ -142,6 +146,7 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]
     finally:
         server.close()
         stage.close()
+        ledger.close()
 
 
 @needs_prometheus

@@ -13,7 +13,7 @@ from valve_sidecar import native
 from valve_sidecar.config import Mode
 from valve_sidecar.events import EventLog
 from valve_sidecar.flight import Flight, Outcome
-from valve_sidecar.native_intake import NativeIntake
+from valve_sidecar.native_intake import RECENT_FLIGHTS, NativeIntake
 from valve_sidecar.trace import TraceContext
 
 EVENT = b'data: {"choices":[{"index":0,"delta":{"content":"x"}}]}\n\n'
@@ -93,7 +93,7 @@ class Driver:
         return native.STATES[self.intake.stats.state]
 
     def events(self, kind: str) -> list[dict[str, object]]:
-        return [event for event in self.intake.since(0, 1000)["events"] if event["kind"] == kind]
+        return [event for event in self.intake.since(0, 10_000)["events"] if event["kind"] == kind]
 
 
 @pytest.fixture
@@ -246,6 +246,16 @@ def test_what_the_answer_tells_of_itself(driver: Driver) -> None:
         "streamed": False,
     }
     assert driver.intake.stats.input_tokens == 12
+
+
+def test_what_was_read_for_the_metrics_is_told_the_same(driver: Driver) -> None:
+    for number in range(RECENT_FLIGHTS + 10):
+        flight = driver.arrive("POST", "/v1/completions", f"r-{number}")
+        assert flight is not None
+        driver.finish(flight, Outcome.COMPLETED)
+    before = driver.events("request")
+    driver.intake.flights_since(0)
+    assert driver.events("request") == before
 
 
 def test_a_websocket_s_bytes_are_no_answer(driver: Driver) -> None:
