@@ -23,7 +23,7 @@ volumes:
     {{- with include "valve.hostPath" . }}
     hostPath: {path: {{ . }}, type: DirectoryOrCreate}
     {{- else }}
-    emptyDir: {medium: Memory, sizeLimit: 16Mi}
+    emptyDir: {medium: Memory, sizeLimit: 64Mi}
     {{- end }}
   - {name: tmp, emptyDir: {}}
   {{- if and .Values.offline.command (eq .Values.offline.valve "carrier") }}
