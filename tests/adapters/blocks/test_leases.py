@@ -250,8 +250,8 @@ def test_mistakes_are_caught(mistake: type[LeasedModel]) -> None:
 def test_what_a_step_under_way_of_an_aborted_request_writes(
     tmp_path: Path, model: type[LeasedModel], is_right: bool
 ) -> None:
-    """Its blocks can be found in the prefix cache before the step has run, which is on lost memory. Who computes
-    the lost block anew makes what comes after it found again.
+    """Its blocks can be found in the prefix cache before the step has run, which is on lost memory. Whoever
+    computes the lost block anew makes what comes after it found again.
     """
     pool = Pool(tmp_path / "table", PAGE_BYTES, PAGES)
     scheduler, device = model(PoolTable(pool.path)), Device(BLOCKS)
