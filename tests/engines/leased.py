@@ -134,8 +134,8 @@ class Answer:
     likely: list[dict[str, float]]
 
     def is_as(self, control: Answer) -> bool:
-        """Whether both were computed from the same: what is likely is as likely, up to the rounding of another
-        batch; where two tokens are as good as equal, either may be taken, and what follows is another text.
+        """Whether both were computed from the same: what is likely is as likely, up to the rounding of
+        another batch. Of two tokens that are as good as equal either may be taken; then the texts part.
         """
         for own, other, mine, theirs in zip(
             self.tokens, control.tokens, self.likely, control.likely, strict=True
