@@ -75,6 +75,13 @@ class Adapter(Protocol):
         """
         ...
 
+    async def capacity(self, client: httpx.AsyncClient) -> int:
+        """How many requests it runs together, so that a next one waits; 0 if it does not tell.
+
+        Raises httpx.HTTPError if the engine cannot be reached.
+        """
+        ...
+
     async def kv(self, client: httpx.AsyncClient) -> Kv | None:
         """Its KV cache now; None if it does not tell. Asked about once a second where memory is shared.
 

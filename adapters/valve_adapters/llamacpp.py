@@ -70,8 +70,21 @@ class LlamaCppAdapter:
         response = await client.get("/slots")
         return from_slots(response.content) if response.status_code == 200 else None
 
+    async def capacity(self, client: httpx.AsyncClient) -> int:
+        response = await client.get("/props")
+        return slots_of(response.content) if response.status_code == 200 else 0
+
     async def kv(self, client: httpx.AsyncClient) -> Kv | None:  # noqa: ARG002
         return None
+
+
+def slots_of(body: bytes) -> int:
+    """From the server's properties; 0 if they do not tell."""
+    try:
+        total = orjson.loads(body)["total_slots"]
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return 0
+    return total if isinstance(total, int) else 0
 
 
 def from_metrics(text: bytes) -> Load | None:

@@ -37,5 +37,8 @@ class OpenAIAdapter:
         """Always None: no route for it is common to these engines."""
         return None
 
+    async def capacity(self, client: httpx.AsyncClient) -> int:  # noqa: ARG002 - it does not tell
+        return 0
+
     async def kv(self, client: httpx.AsyncClient) -> Kv | None:  # noqa: ARG002
         return None

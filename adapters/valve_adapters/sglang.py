@@ -129,6 +129,9 @@ class SglangAdapter:
         response = await client.get("/metrics")
         return from_metrics(response.content) if response.status_code == 200 else None
 
+    async def capacity(self, client: httpx.AsyncClient) -> int:  # noqa: ARG002 - it does not tell
+        return 0
+
     async def kv(self, client: httpx.AsyncClient) -> Kv | None:
         response = await client.get("/metrics")
         return kv_from_metrics(response.content) if response.status_code == 200 else None

@@ -59,6 +59,9 @@ class TensorRTLLMAdapter:
         """
         return None
 
+    async def capacity(self, client: httpx.AsyncClient) -> int:  # noqa: ARG002 - it does not tell
+        return 0
+
     async def kv(self, client: httpx.AsyncClient) -> Kv | None:
         """Moves when a request completes only, and is there with --return_perf_metrics only."""
         response = await client.get("/prometheus/metrics")

@@ -10,7 +10,15 @@ from valve_loadgen.prompts import prompt
 from valve_loadgen.traces import Arrival, Lengths
 
 PATTERN_SPAN_S, PATTERN_INPUTS, PATTERN_OUTPUTS = 3600.0, (256, 2048), (60, 240)
-DEMO_LENGTHS = Lengths(32, 8, 64, 10, 6, 24)
+
+
+def lengths(output_divisor: float = 10.0) -> Lengths:
+    """Of Azure's conversations, for an engine on a CPU core."""
+    low, high = round(60 / output_divisor), round(240 / output_divisor)
+    return Lengths(32, 8, 64, output_divisor, max(low, 1), max(high, 1))
+
+
+DEMO_LENGTHS = lengths()
 
 
 @dataclass(frozen=True)

@@ -16,15 +16,26 @@ from typing import Any
 
 import orjson
 
-from valve_loadgen import harvest, machine, requests_csv, validity
+from valve_loadgen import budget_report, harvest, machine, requests_csv, stats, validity
 from valve_loadgen.arrivals import Load, Planned
 from valve_loadgen.baselines import availability, choose, prepared
 from valve_loadgen.client import Client
 from valve_loadgen.colocate_page import html
+from valve_loadgen.errors import BenchError
 from valve_loadgen.lab import opened_lab
 from valve_loadgen.ledger import ledger, open_fraction
 from valve_loadgen.openloop import replay
-from valve_loadgen.results import BIN_NS, NO_GATE, OFFLINE_ALONE, ONLINE_ALONE, VALVE, Results, Window
+from valve_loadgen.results import (
+    BIN_NS,
+    BUDGET,
+    NO_GATE,
+    OFFLINE_ALONE,
+    ONLINE_ALONE,
+    VALVE,
+    Results,
+    Window,
+    tpot_ms,
+)
 from valve_loadgen.screen import Screen
 from valve_loadgen.self_check import SelfCheckPlan, self_check
 from valve_loadgen.stage import Stage
@@ -53,6 +64,8 @@ class Scenario:
     kinds: tuple[str, str] = ("llamacpp", "llamacpp")
     """The online and the offline engine."""
     baselines: tuple[str, ...] = ()
+    budget: float | None = None
+    """Also the budget policy, its TPOT SLO this many times what online alone takes."""
 
     @property
     def serve_options(self) -> tuple[str, ...]:
@@ -67,11 +80,12 @@ class Scenario:
         window_s: float,
         kinds: tuple[str, str] = ("llamacpp", "llamacpp"),
         baselines: tuple[str, ...] = (),
+        budget: float | None = None,
     ) -> "Scenario":
-        """As many rounds as fit: three windows, one per baseline, a shorter one and about 5 s between."""
-        offline_s = window_s / 2
-        rounds = max(1, round(minutes * 60 / ((3 + len(baselines)) * window_s + offline_s + 5.0)))
-        return cls(rounds, window_s, offline_s, load, cooldown_ms, kinds, baselines)
+        """As many rounds as fit: three windows, one per other arm, a shorter one and about 5 s between."""
+        offline_s, more = window_s / 2, len(baselines) + (budget is not None)
+        rounds = max(1, round(minutes * 60 / ((3 + more) * window_s + offline_s + 5.0)))
+        return cls(rounds, window_s, offline_s, load, cooldown_ms, kinds, baselines, budget)
 
     @property
     def cooldown_told(self) -> str:
@@ -93,6 +107,21 @@ class Colocation:
     async def warm_up(self) -> None:
         self.screen.stage("warming up")
         await self.stage.warm_up(self.scenario.load.round(0, 60.0)[:WARM_UPS])
+        if self.scenario.budget is not None:
+            await self._state_slo(self.scenario.budget)
+
+    async def _state_slo(self, times: float) -> None:
+        """`times` the TPOT of online alone, on a piece of the trace that no round plays."""
+        self.screen.stage("measuring online alone, for the budget's SLO")
+        number = self.scenario.rounds
+        window = await self._online_window(
+            ONLINE_ALONE, number, self.scenario.plan(number), self.stage.direct
+        )
+        tpots = [value for value in map(tpot_ms, window.exchanges) if value is not None]
+        if not tpots:
+            raise BenchError("no request to measure TPOT with: use a longer --window-s, or --keep more")
+        self.stage = await self.stage.with_budget(round(times * stats.percentile(tpots, 0.5), 1))
+        await self.stage.settle()
 
     async def run_round(self, index: int) -> None:
         """The four arms and the baselines', beginning with another one each round."""
@@ -103,6 +132,8 @@ class Colocation:
             NO_GATE: lambda: self._shared(NO_GATE, index, plan, self.stage.direct),
             VALVE: lambda: self._shared(VALVE, index, plan, self.stage.gated),
         }
+        if budgeted := self.stage.budgeted:
+            arms[BUDGET] = lambda: self._shared(BUDGET, index, plan, budgeted.client)
         for rival in self.stage.rivals:
             arms[rival.arm] = partial(self._shared, rival.arm, index, plan, self.stage.direct)
         order = list(arms)
@@ -150,6 +181,8 @@ class Colocation:
         await self.stage.lab.wait_for("after a round", "gate", "open")
         await asyncio.sleep(0.1)  # the sidecar polls the tenants' acknowledgements
         self.results.events += await self.stage.lab.new_events()
+        if self.stage.budgeted:
+            self.results.budget_events += await self.stage.budgeted.admin.new_events()
         drivers = (self.stage.driver, *(rival.driver for rival in self.stage.rivals))
         self.results.offline_errors = [error for driver in drivers for error in driver.errors]
         self.results.lapses = sum(holder["lapses"] for holder in (await self.stage.lab.state())["holders"])
@@ -164,6 +197,10 @@ class Colocation:
         if not complete:
             wrong.append(f"interrupted after {rounds} of {self.scenario.rounds} rounds")
         return {**figures, "valid": not wrong, "reasons": wrong, **self._circumstances(rounds)}
+
+    def _budget(self) -> dict[str, Any] | None:
+        budgeted = self.stage.budgeted
+        return budget_report.report(self.results, budgeted.slo_tpot_ms) if budgeted else None
 
     def _check_reasons(self, alone: dict[str, Any]) -> list[str]:
         sizes = ((alone[figure] or {}).get("p50") for figure in ("ttft_ms", "tpot_ms"))
@@ -186,6 +223,7 @@ class Colocation:
             "baselines_available": availability(),
             "self_check": self.check,
             "harvest": harvest.report(self.results),
+            "budget": self._budget(),
             "timelines": timelines(self.results),
             "gate_open_fraction": open_fraction(self.results),
             "requests": ledger(self.results, [self.scenario.plan(i) for i in range(rounds)]),

@@ -6,12 +6,12 @@ from typing import Any
 
 from valve_loadgen import stats
 from valve_loadgen.page import page, paragraph, section, side_by_side, table, tiles
-from valve_loadgen.results import NO_GATE, OFFLINE_ALONE, ONLINE_ALONE, VALVE
+from valve_loadgen.results import BUDGET, NO_GATE, OFFLINE_ALONE, ONLINE_ALONE, VALVE
 from valve_loadgen.svg import Axis, Chart, Point, percent
-from valve_loadgen.table import name, number
+from valve_loadgen.table import name, number, tenths
 from valve_loadgen.table import percent as whole_percent
 
-COLOURS = {VALVE: 0, NO_GATE: 1, ONLINE_ALONE: 2, OFFLINE_ALONE: 6}
+COLOURS = {VALVE: 0, NO_GATE: 1, ONLINE_ALONE: 2, OFFLINE_ALONE: 6, BUDGET: 5}
 RIVAL_COLOURS = (3, 4, 5)
 SHADE = 0.16
 NARROW = 520
@@ -28,6 +28,8 @@ def _body(report: dict[str, Any]) -> Iterable[str]:
         yield section("This run is not valid", *map(paragraph, report["reasons"]), kind="advice")
     yield _tiles(report)
     yield section("The arms on the same arrivals", _arms(report))
+    if report.get("budget"):
+        yield section("The budget policy", *_budget(report["budget"], report["arms"]))
     yield section("One round as it went", *_timelines(report))
     yield side_by_side(
         section("Time to first token", distribution(report, "ttft_ms", "TTFT, ms")),
@@ -89,6 +91,20 @@ def _arm_row(arm: str, figures: dict[str, Any]) -> list[str]:
     ]
 
 
+def _budget(told: dict[str, Any], arms: dict[str, Any]) -> Iterable[str]:
+    slo = f"within {told['slo_tpot_ms']:g} ms a token"
+    rows = [
+        (name(arm), tenths(told["attainment"][arm]), whole_percent(arms[arm]["harvested_fraction"] or None))
+        for arm in told["attainment"]
+    ]
+    yield table(("arm", slo, "harvested"), rows)
+    yield paragraph(
+        f"Under budget: TTFT {_ratio(told['ttft_inflation'])} and TPOT {_ratio(told['tpot_inflation'])} of "
+        f"alone, {number(told['slices_per_s'], 1)} slices/s; a tenant was halted "
+        f"{number(told['stop_latency_ms']['p50'])} ms after a slice was over (median)."
+    )
+
+
 def colour_of(report: dict[str, Any], arm: str) -> int:
     """The same colour for an arm in every chart."""
     rivals = [each for each in report["arms"] if each not in COLOURS]
@@ -125,7 +141,7 @@ def _timelines(report: dict[str, Any]) -> Iterable[str]:
     if not valve:
         return
     chosen = valve[len(valve) // 2]["round"]
-    for arm in (VALVE, NO_GATE):
+    for arm in (VALVE, BUDGET, NO_GATE):
         for each in report["timelines"]:
             if each["arm"] == arm and each["round"] == chosen:
                 title = name(arm)

@@ -13,7 +13,7 @@ DEMO = Scenario()
 
 async def play(scenario: Scenario, out: Path, quiet: bool) -> dict[str, Any]:
     """Runs the four arms with progress on screen, shows the table, leaves report.json and logs in `out`."""
-    arms = len(ARMS) + len(scenario.baselines)
+    arms = len(ARMS) + len(scenario.baselines) + (scenario.budget is not None)
     with Screen(scenario.rounds * arms, quiet) as screen:
         report = await colocate(scenario, out, screen)
     if not quiet:

@@ -11,8 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from valve_loadgen.client import Client
 from valve_loadgen.cpus import Placement, available, cores, kept_on, place
 from valve_loadgen.engines import ENGINES, Engine
@@ -20,10 +18,10 @@ from valve_loadgen.errors import BenchError
 from valve_loadgen.events import Event
 from valve_loadgen.processes import Child, Processes, ready
 from valve_loadgen.session import SEPARATOR
+from valve_loadgen.sidecar_admin import SidecarAdmin
 from valve_loadgen.target import Target
 
 SERVING = re.compile(r"valve: serving on (\S+)")
-PAGE = 5000
 IDLE_TIMEOUT_S = 30.0
 ENGINE_START_S = 300.0  # vLLM and SGLang take half a minute on a core of their own
 
@@ -41,8 +39,7 @@ class Lab:
     def __init__(self, processes: Processes, placement: Placement) -> None:
         self.processes, self.placement = processes, placement
         self.commands: dict[str, str] = {}
-        self._seen_events = 0
-        self._admin = Client(Target(path=str(processes.scratch / "admin.sock")))
+        self._admin = self.admin_of("admin")
 
     async def start_engine(
         self, name: str, threads: int = 1, tenant: bool = False, *more: str, engine: str = "llamacpp"
@@ -51,7 +48,7 @@ class Lab:
         kind, target = ENGINES[engine], Target(port=free_port())
         command = kind.start(target.port, threads, cores(self.placement.engines), more)
         run = [sys.executable, "-m", "valve_sidecar", "run", "--job", name, "--"] if tenant else []
-        child = self._start(name, [*run, *command], self.placement.others if tenant else None)
+        child = self.start(name, [*run, *command], self.placement.others if tenant else None)
         await ready(child, lambda: healthy(target, kind.ready_path), ENGINE_START_S)
         return target
 
@@ -61,7 +58,7 @@ class Lab:
         command = [sys.executable, "-m", "valve_loadgen.session", str(self.processes.logs / name)]
         for kind, target, (_, prefix) in zip(kinds, targets, members, strict=True):
             command += [SEPARATOR, *prefix, *kind.start(target.port, 1, cores(self.placement.engines))]
-        child = self._start(name, command, None)
+        child = self.start(name, command, None)
         for kind, target in zip(kinds, targets, strict=True):
             await ready(child, partial(healthy, target, kind.ready_path), ENGINE_START_S)
         return targets
@@ -70,58 +67,42 @@ class Lab:
         """The constant engine, which computes nothing, on `cpus`."""
         port = free_port()
         command = [sys.executable, "-m", "valve_loadgen.constant_engine", "--port", str(port), *more]
-        child = self._start(name, command, cpus)
+        child = self.start(name, command, cpus)
         target = Target(port=port)
         await ready(child, lambda: healthy(target))
         return target
 
-    async def start_sidecar(self, upstream: Target, *more: str) -> Target:
-        """`valve serve` before `upstream`; the address on which it listens."""
-        assert self._admin.target.path
+    async def start_sidecar(
+        self, upstream: Target, *more: str, name: str = "sidecar", admin: SidecarAdmin | None = None
+    ) -> Target:
+        """`valve serve` before `upstream`; the address on which it listens. `admin`: not the lab's own."""
+        admin = admin or self._admin
         command = [sys.executable, "-m", "valve_sidecar", "serve", "--upstream", str(upstream)]
-        command += ["--listen", "127.0.0.1:0", "--admin", f"unix:{self._admin.target.path}", *more]
-        child = self._start("sidecar", command, self.placement.others)
-        await ready(child, self._sidecar_ready)
+        command += ["--listen", "127.0.0.1:0", "--admin", f"unix:{admin.path}", *more]
+        child = self.start(name, command, self.placement.others)
+        await ready(child, admin.ready)
         return _serving_address(child)
 
-    async def _sidecar_ready(self) -> bool:
-        status, _body = await self._admin.get("/readyz")
-        return status == 200
-
-    def _start(self, name: str, command: Sequence[str], cpus: frozenset[int] | None) -> Child:
+    def start(self, name: str, command: Sequence[str], cpus: frozenset[int] | None) -> Child:
+        """A process on `cpus` (ours if None); its command goes into the report."""
         self.commands[name] = " ".join(command).replace(sys.executable, "python")
         return self.processes.start(name, command, cpus)
 
+    def admin_of(self, name: str) -> SidecarAdmin:
+        """For another sidecar; the caller closes it."""
+        return SidecarAdmin(self.processes.scratch / f"{name}.sock")
+
     async def state(self) -> dict[str, Any]:
         """The sidecar's /state."""
-        return await self._read("/state")
+        return await self._admin.state()
 
     async def new_events(self) -> list[Event]:
-        """The sidecar's events since the last call. Raises BenchError if any were dropped meanwhile."""
-        events: list[Event] = []
-        while True:
-            page = await self._read(f"/events?since={self._seen_events}&limit={PAGE}")
-            if page.get("dropped"):
-                raise BenchError(f"the sidecar dropped {page['dropped']} events before they were read")
-            self._seen_events = page["next"]
-            events += page["events"]
-            if len(page["events"]) < PAGE:
-                return events
-
-    async def _read(self, path: str) -> dict[str, Any]:
-        status, body = await self._admin.get(path)
-        if status != 200:
-            raise BenchError(f"the sidecar's admin {path} answered {status}: {body[:200]!r}")
-        document: dict[str, Any] = orjson.loads(body)
-        return document
+        """As SidecarAdmin's."""
+        return await self._admin.new_events()
 
     async def wait_for(self, what: str, condition: str, value: object, timeout_s: float = 10.0) -> None:
-        """Waits until /state[condition] == value. Raises BenchError after `timeout_s`."""
-        deadline_s = time.monotonic() + timeout_s
-        while (await self.state()).get(condition) != value:
-            if time.monotonic() > deadline_s:
-                raise BenchError(f"{what}: the sidecar's {condition} is not {value!r} after {timeout_s:g} s")
-            await asyncio.sleep(0.02)
+        """As SidecarAdmin's."""
+        await self._admin.wait_for(what, condition, value, timeout_s)
 
     def close(self) -> None:
         self._admin.close()

@@ -12,7 +12,7 @@ from valve_loadgen.exchange import Exchange
 from valve_loadgen.stats import Estimate, Pair
 
 ONLINE_ALONE, OFFLINE_ALONE = "online_alone", "offline_alone"
-NO_GATE, VALVE = "shared_no_gate", "shared_valve"
+NO_GATE, VALVE, BUDGET = "shared_no_gate", "shared_valve", "shared_budget"
 ARMS = (ONLINE_ALONE, OFFLINE_ALONE, NO_GATE, VALVE)
 GOALS = {"ttft_inflation": 1.05, "tpot_inflation": 1.02, "harvest_efficiency": 0.90}
 PREEMPTION_P99_SAMPLES = 500
@@ -63,6 +63,8 @@ class Results:
 
     windows: list[Window] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
+    budget_events: list[Event] = field(default_factory=list)
+    """Of the sidecar with policy budget, if there is one."""
     offline_errors: list[str] = field(default_factory=list)
     lapses: int = 0
 
@@ -97,7 +99,7 @@ class Results:
             "harvest_efficiency": efficiency.value,
             "harvest_efficiency_ci95": efficiency.ci95,
             "harvest_efficiency_verdict": efficiency.above(GOALS["harvest_efficiency"]),
-            "baselines": {arm: self._against_alone(arm) for arm in self.arms if arm not in ARMS},
+            "baselines": {arm: self.against_alone(arm) for arm in self.arms if arm not in (*ARMS, BUDGET)},
             "ttft_inflation_by_role": self._by_role(),
             "preempting_requests": self._preempting(),
             **self._preemption(),
@@ -111,7 +113,8 @@ class Results:
         """
         return stats.ratio_of_medians(self._pairs(figure, arm, only))
 
-    def _against_alone(self, arm: str) -> dict[str, Any]:
+    def against_alone(self, arm: str) -> dict[str, Any]:
+        """Inflation of the medians."""
         return {
             f"{name}_inflation": _told(self.inflation(figure, arm), GOALS[f"{name}_inflation"])
             for name, figure in (("ttft", ttft_ms), ("tpot", tpot_ms))

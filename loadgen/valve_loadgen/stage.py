@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from valve_loadgen.arrivals import Planned
 from valve_loadgen.client import Client
@@ -11,6 +11,7 @@ from valve_loadgen.errors import BenchError
 from valve_loadgen.lab import Lab, idle
 from valve_loadgen.offline import OfflineDriver
 from valve_loadgen.openloop import replay
+from valve_loadgen.sidecar_admin import SidecarAdmin
 from valve_loadgen.target import Target
 
 OFFLINE_PARALLEL = 4
@@ -26,6 +27,15 @@ class Rival:
 
 
 @dataclass(frozen=True)
+class Budgeted:
+    """A sidecar with policy budget before the same online engine."""
+
+    slo_tpot_ms: float
+    client: Client
+    admin: SidecarAdmin
+
+
+@dataclass(frozen=True)
 class Stage:
     """`direct` reaches the online engine itself, `gated` through the sidecar; `kinds` name both engines."""
 
@@ -37,6 +47,7 @@ class Stage:
     gated: Client
     driver: OfflineDriver
     rivals: tuple[Rival, ...] = ()
+    budgeted: "Budgeted | None" = None
 
     @classmethod
     async def build(
@@ -60,6 +71,14 @@ class Stage:
         driver = OfflineDriver(offline, OFFLINE_PARALLEL)
         return cls(lab, kinds, online, offline, Client(online), Client(proxy), driver, others)
 
+    async def with_budget(self, slo_tpot_ms: float) -> "Stage":
+        """The same stage with another sidecar. Raises BenchError."""
+        admin = self.lab.admin_of("budget")
+        options = ("--policy", "budget", "--slo-tpot-ms", f"{slo_tpot_ms:g}")
+        known = ("--engine", self.kinds[0], "--device", "cpu")
+        proxy = await self.lab.start_sidecar(self.online, *known, *options, name="budget", admin=admin)
+        return replace(self, budgeted=Budgeted(slo_tpot_ms, Client(proxy), admin))
+
     def driver_of(self, arm: str) -> OfflineDriver:
         """What keeps that arm's offline engine busy."""
         return next((rival.driver for rival in self.rivals if rival.arm == arm), self.driver)
@@ -79,6 +98,8 @@ class Stage:
     async def settle(self) -> None:
         """Waits until nothing computes and the gate is open."""
         await self.lab.wait_for("between windows", "gate", "open")
+        if self.budgeted:
+            await self.budgeted.admin.wait_for("between windows", "gate", "open")
         for target, kind in zip((self.online, self.offline), self.kinds, strict=True):
             await idle(target, ENGINES[kind])
         for rival in self.rivals:
@@ -87,6 +108,9 @@ class Stage:
     def close(self) -> None:
         self.direct.close()
         self.gated.close()
+        if self.budgeted:
+            self.budgeted.client.close()
+            self.budgeted.admin.close()
 
 
 async def _start_online(

@@ -14,6 +14,7 @@ NAMES = {
     "offline_alone": "offline alone",
     "shared_no_gate": "shared, no gate",
     "shared_valve": "shared with Valve",
+    "shared_budget": "shared, policy budget",
 }
 HEADINGS = ("TTFT ms\np50 / p90", "TPOT ms\np50 / p90", "requests", "offline\ntok/s", "drained", "harvested")
 RATIOS = (("ttft_inflation", "TTFT p50"), ("tpot_inflation", "TPOT p50"))
@@ -34,9 +35,14 @@ def percent(value: float | None) -> str:
     return "-" if value is None else f"{value:.0%}"
 
 
+def tenths(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1%}"
+
+
 def render(report: dict[str, Any]) -> RenderableType:
     """Everything a person wants to see of `report`."""
     parts: list[RenderableType] = [_arms(report), _ratios(report)]
+    parts += [_budget(report)] if report.get("budget") else []
     parts += [_rivals(report)] if report["baselines"] else []
     parts.append(Text(_preemption(report)))
     parts += [Text(f"INVALID: {reason}", style="red") for reason in report["reasons"]]
@@ -90,6 +96,24 @@ def _ratios(report: dict[str, Any]) -> Table:
     told = {"p50": report["harvest_efficiency"], "ci95": report["harvest_efficiency_ci95"]}
     verdict = _verdict(report["harvest_efficiency_verdict"])
     table.add_row("harvest efficiency", _interval(told), "> 0.9", verdict)
+    return table
+
+
+def _budget(report: dict[str, Any]) -> Table:
+    told = report["budget"]
+    table = Table(title=f"Policy budget, TPOT SLO {told['slo_tpot_ms']:g} ms")
+    table.add_column("figure")
+    for arm in told["attainment"]:
+        table.add_column(name(arm), justify="right")
+    table.add_row("requests within the SLO", *map(tenths, told["attainment"].values()))
+    harvested = [report["arms"][arm]["harvested_fraction"] or None for arm in told["attainment"]]
+    table.add_row("harvested", *map(percent, harvested))
+    inflation = {"shared_budget": told, "shared_valve": report}
+    for figure, title in RATIOS:
+        cells = [_interval(inflation[arm][figure]) if arm in inflation else "-" for arm in told["attainment"]]
+        table.add_row(f"{title}, x alone", *cells)
+    bound = number(told["slices_per_s"], 1)
+    table.add_row("slices/s", *(bound if arm == "shared_budget" else "-" for arm in told["attainment"]))
     return table
 
 

@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from valve_loadgen.events import Event
-from valve_loadgen.results import BIN_NS, NO_GATE, VALVE, Results, Window
+from valve_loadgen.results import BIN_NS, BUDGET, NO_GATE, VALVE, Results, Window
 
 
 def timelines(results: Results) -> list[dict[str, Any]]:
     """Of every shared window. Times in s from its start; `gate_closed` as [from, to] pairs."""
-    closed = closed_ns(results.events)
-    return [_timeline(window, closed) for window in results.windows if window.arm in (NO_GATE, VALVE)]
+    told = {NO_GATE: results.events, VALVE: results.events, BUDGET: results.budget_events}
+    closed = {arm: closed_ns(events) for arm, events in told.items()}
+    return [_timeline(window, closed[window.arm]) for window in results.windows if window.arm in closed]
 
 
 def _timeline(window: Window, closed: Sequence[tuple[int, int]]) -> dict[str, Any]:

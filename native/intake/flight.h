@@ -3,6 +3,7 @@
 #define VALVE_FLIGHT_H
 
 #include "answer.h"
+#include "budget.h"
 #include "controller.h"
 #include "tokens.h"
 #include "trace.h"
@@ -17,6 +18,10 @@ struct flight {
   uint64_t progress_ns, first_token_ns, last_token_ns, finished_ns;
   uint64_t max_gap_ns, max_decode_gap_ns;
   uint64_t token_count;
+  struct account account;
+  uint64_t held_back_ns; /* since when its client takes nothing; 0: it does */
+  uint64_t others;       /* in flight when it arrived */
+  uint64_t slices_before, slices_seen;
   uint32_t generation;
   uint32_t prompt_bytes; /* of its body, bounded */
   uint16_t status;

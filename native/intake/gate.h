@@ -22,6 +22,10 @@ struct vlv_intake {
   struct vlv_intake_stats stats;
   struct controller controller;
   struct cooldown cooldown;
+  struct budget budget; /* unused unless `budgeted` */
+  bool budgeted;
+  uint64_t look_ns;          /* when the budget is to be asked again */
+  uint64_t slice_ended_ns;   /* the last one, and its tenants' stop */
   struct vlv_holder *holder; /* NULL: nothing is really closed */
   uint32_t generation;
   uint64_t renewed_ns, signalled_ns, asked_since_ns;
@@ -55,6 +59,8 @@ void gate_arrived(struct vlv_intake *intake, struct flight *flight);
 /* A released request (an idle WebSocket, say) moves again: it is held as if it had just arrived. */
 void gate_progressed(struct vlv_intake *intake, struct flight *flight);
 void gate_finished(struct vlv_intake *intake, struct flight *flight, bool sure);
+/* A token came, or a client stopped taking what comes: the budget may decide otherwise. */
+void gate_look(struct vlv_intake *intake);
 /* Timers and lease. Returns when to be called again. */
 uint64_t gate_tick(struct vlv_intake *intake, uint64_t now_ns);
 

@@ -90,8 +90,18 @@ static void *arrive(void *context, const struct vlv_request *request) {
 }
 
 static void note_first_token(struct vlv_intake *intake, struct flight *flight, uint64_t now_ns) {
-  flight->first_token_ns = now_ns;
+  flight->first_token_ns = flight->account.since_ns = now_ns;
   if (!flight->upgrade) note_served(intake, flight, now_ns);
+  if (intake->budgeted) budget_first_token(&intake->budget, now_ns - flight->readable_ns, flight->others);
+}
+
+/* Neither a prompt nor a slice was in the gap, and its client took all of it. */
+static void note_baseline(struct vlv_intake *intake, struct flight *flight, uint64_t decode_ns,
+                          uint64_t now_ns) {
+  uint64_t tokens = tokens_total(flight->tokens) - flight->account.tokens;
+  bool sliced = intake->budget.slice_end_ns > 0 || intake->slice_ended_ns > flight->last_token_ns;
+  bool calm = !sliced && flight->held_back_ns == 0 && decode_ns > 0;
+  budget_decoded(&intake->budget, &flight->account, now_ns, tokens, calm);
 }
 
 static void note_gap(struct vlv_intake *intake, struct flight *flight, uint64_t now_ns) {
@@ -99,6 +109,18 @@ static void note_gap(struct vlv_intake *intake, struct flight *flight, uint64_t 
   uint64_t decode_ns = decode_gap_ns(&intake->cooldown, flight->last_token_ns, now_ns);
   if (gap_ns > flight->max_gap_ns) flight->max_gap_ns = gap_ns;
   if (decode_ns > flight->max_decode_gap_ns) flight->max_decode_gap_ns = decode_ns;
+  if (intake->budgeted) note_baseline(intake, flight, decode_ns, now_ns);
+}
+
+static void note_tokens(struct vlv_intake *intake, struct flight *flight, uint64_t now_ns) {
+  bool first = flight->first_token_ns == 0;
+  if (first)
+    note_first_token(intake, flight, now_ns);
+  else
+    note_gap(intake, flight, now_ns);
+  flight->last_token_ns = flight->account.last_ns = now_ns;
+  flight->account.tokens = tokens_total(flight->tokens);
+  if (first) gate_look(intake);
 }
 
 static struct ends *new_ends(void) {
@@ -121,11 +143,27 @@ static void progress(void *context, void *told, const char *data, size_t len) {
   if (intake->options.gated) gate_progressed(intake, flight);
   keep_ends(flight, data, len);
   if (flight->tokens == NULL || len == 0 || tokens_feed(flight->tokens, data, len) == 0) return;
-  if (flight->first_token_ns > 0)
-    note_gap(intake, flight, now_ns);
-  else
-    note_first_token(intake, flight, now_ns);
-  flight->last_token_ns = now_ns;
+  note_tokens(intake, flight, now_ns);
+}
+
+/* While a client takes nothing, the engine is not read: that time is not the engine's. */
+static void hold_back(void *context, void *told, bool held) {
+  struct flight *flight = told;
+  uint64_t now_ns = vlv_now_ns(), since_ns = flight->held_back_ns;
+  flight->account.held_back = held;
+  flight->held_back_ns = held ? now_ns : 0;
+  if (held || flight->account.since_ns == 0) return;
+  flight->account.since_ns += now_ns - since_ns;
+  flight->account.last_ns = now_ns;
+  gate_look(context);
+}
+
+static void account_budget(struct vlv_intake *intake, const struct flight *flight) {
+  const struct account *account = &flight->account;
+  if (!intake->budgeted || account->since_ns == 0 || flight->token_count < 2) return;
+  count_up(&intake->stats.earned_ns, intake->budget.slo_ns * (flight->token_count - 1));
+  count_up(&intake->stats.spent_ns, account->last_ns - account->since_ns);
+  budget_finished(&intake->budget, account, flight->token_count);
 }
 
 static void stop_counting(struct flight *flight) {
@@ -184,6 +222,7 @@ static void finish(void *context, void *told, enum vlv_outcome outcome, int stat
   bool never_spoke = flight->first_token_ns == 0 && !flight->upgrade;
   if (never_spoke) note_served(intake, flight, flight->finished_ns);
   cooldown_observe(&intake->cooldown, flight->max_decode_gap_ns);
+  account_budget(intake, flight);
   bool sure = outcome == VLV_COMPLETED || outcome == VLV_REFUSED;
   if (intake->options.gated) gate_finished(intake, flight, sure);
   count_flight(intake, flight);
@@ -208,7 +247,8 @@ static uint64_t tick(void *context, uint64_t now_ns) {
 }
 
 const struct vlv_intake_calls *vlv_intake_calls(void) {
-  static const struct vlv_intake_calls calls = {arrive, progress, finish, count_error, tick, traceparent};
+  static const struct vlv_intake_calls calls = {arrive,    progress, finish,     count_error,
+                                                hold_back, tick,     traceparent};
   return &calls;
 }
 
@@ -221,13 +261,25 @@ void vlv_intake_forget_routes(void *context, uint64_t unused, uint64_t also_unus
   routes_forget(&((struct vlv_intake *)context)->routes);
 }
 
+static void init_budget(struct vlv_intake *intake) {
+  const struct vlv_intake_options *options = &intake->options;
+  struct goal goal = {options->slo_tpot_ns, options->tpot_over, options->slo_ttft_ns, options->period_min_ns};
+  intake->budgeted = options->gated && (goal.slo_ns > 0 || goal.over > 0);
+  budget_init(&intake->budget, &goal);
+  set_to(&intake->stats.balance_ns, UINT64_MAX);
+  set_to(&intake->stats.slo_ns, intake->budget.slo_ns);
+  set_to(&intake->stats.period_ns, intake->budget.period_ns);
+  set_to(&intake->stats.reserve_ns, (uint64_t)intake->budget.reserve_ns);
+}
+
 struct vlv_intake *vlv_intake_create(const struct vlv_intake_options *options) {
   struct vlv_intake *intake = calloc(1, sizeof *intake);
   if (intake == NULL) return NULL;
   intake->options = *options;
   intake->routes.ask = options->is_inference;
   intake->cooldown.fixed_ns = options->fixed_cooldown_ns;
-  intake->timer_ns = UINT64_MAX;
+  intake->timer_ns = intake->look_ns = UINT64_MAX;
+  init_budget(intake);
   tracer_init(&intake->tracer, options->trace_share);
   intake->renewed_ns = vlv_now_ns();
   controller_init(&intake->controller);

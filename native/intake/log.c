@@ -80,6 +80,7 @@ static void copy_flight(struct vlv_event *event, const struct flight *flight) {
   event->max_gap_ns = flight->max_gap_ns;
   event->tokens = flight->token_count;
   event->closes_seen = flight->closes_seen;
+  event->slices_seen = flight->slices_seen;
   event->closed_gate = flight->closed_gate;
   event->status = flight->status;
   event->outcome = flight->outcome;

@@ -74,6 +74,7 @@ void client_close(struct client *client, enum vlv_outcome outcome, bool reset) {
   body_free(&client->upload);
   endpoint_close(&client->end, reset);
   list_remove(&client->all);
+  client_left(client->plane);
   bury(client->plane, &client->end);
 }
 
@@ -132,7 +133,7 @@ static void read_input(struct client *client) {
 static void send_output(struct client *client) {
   endpoint_flush(&client->end);
   if (client->end.out.len > 0) return;
-  if (client->engine != NULL) endpoint_pause(&client->engine->end, false);
+  if (client->engine != NULL) response_hold_back(client->engine, false);
   if (client->state == CLIENT_WAITING) arrival_go_on(client);
   if (client->state == CLIENT_ENDING && !client->shut) linger(client);
 }

@@ -6,11 +6,15 @@
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "hurry.h"
 
 #define EVENTS_AT_ONCE 256
+#define NS_PER_S 1000000000ull
+#define NS_PER_MS 1000000ull
 #define ENGINES_BETWEEN 16 /* engines between two looks for arrivals */
 
 void pieces_reset(struct pieces *pieces) {
@@ -65,6 +69,23 @@ static void stop_listening(struct vlv_plane *plane) {
   plane->listen_again_ns = 0;
 }
 
+void client_left(struct vlv_plane *plane) {
+  if (plane->retiring && list_empty(&plane->clients)) tell(plane->deserted_fd);
+}
+
+static void retire_task(void *context, uint64_t fd, uint64_t unused) {
+  struct vlv_plane *plane = context;
+  (void)unused;
+  plane->retiring = true;
+  plane->deserted_fd = (int)fd;
+  stop_listening(plane);
+  client_left(plane);
+}
+
+int vlv_plane_retire(struct vlv_plane *plane, int deserted_fd) {
+  return vlv_plane_post(plane, retire_task, plane, (uint64_t)deserted_fd, 0);
+}
+
 static void drain_task(void *context, uint64_t fd, uint64_t unused) {
   struct vlv_plane *plane = context;
   (void)unused;
@@ -76,6 +97,11 @@ static void drain_task(void *context, uint64_t fd, uint64_t unused) {
 
 int vlv_plane_drain(struct vlv_plane *plane, int drained_fd) {
   return vlv_plane_post(plane, drain_task, plane, (uint64_t)drained_fd, 0);
+}
+
+void vlv_plane_echo(void *plane, uint64_t fd, uint64_t unused) {
+  (void)plane, (void)unused;
+  tell((int)fd);
 }
 
 void vlv_plane_reuse_streams(void *plane, uint64_t reuse, uint64_t unused) {
@@ -171,6 +197,30 @@ static void close_everything(struct vlv_plane *plane) {
   free_dead(plane);
 }
 
+/* To the nanosecond, since slices end on time; by its number, since older C libraries lack the function. */
+static int wait_exactly(struct vlv_plane *plane, struct epoll_event *events, uint64_t left_ns) {
+  struct timespec left = {(time_t)(left_ns / NS_PER_S), (long)(left_ns % NS_PER_S)};
+  struct timespec *until = left_ns == UINT64_MAX ? NULL : &left;
+#ifdef SYS_epoll_pwait2
+  return (int)syscall(SYS_epoll_pwait2, plane->epoll_fd, events, EVENTS_AT_ONCE, until, NULL, 0);
+#else
+  (void)events, (void)until;
+  errno = ENOSYS;
+  return -1;
+#endif
+}
+
+/* Kernels before 5.11, and sandboxes that do not know the call: to the millisecond, rounded up. */
+static int wait_for(struct vlv_plane *plane, struct epoll_event *events) {
+  uint64_t left_ns = time_left_ns(plane);
+  int count = plane->coarse ? -1 : wait_exactly(plane, events, left_ns);
+  bool refused = count < 0 && (errno == ENOSYS || errno == EPERM);
+  plane->coarse = plane->coarse || refused;
+  if (!plane->coarse) return count;
+  int left_ms = left_ns == UINT64_MAX ? -1 : (int)((left_ns + NS_PER_MS - 1) / NS_PER_MS);
+  return epoll_wait(plane->epoll_fd, events, EVENTS_AT_ONCE, left_ms);
+}
+
 static void *plane_main(void *argument) {
   struct vlv_plane *plane = argument;
   struct epoll_event events[EVENTS_AT_ONCE];
@@ -178,7 +228,7 @@ static void *plane_main(void *argument) {
   plane->now_ns = vlv_now_ns();
   while (!atomic_load(&plane->stopping)) {
     keep_time(plane);
-    int count = epoll_wait(plane->epoll_fd, events, EVENTS_AT_ONCE, time_left(plane));
+    int count = wait_for(plane, events);
     plane->now_ns = vlv_now_ns();
     if (count > 0) handle(plane, events, count);
     free_dead(plane);
@@ -219,7 +269,7 @@ static void init(struct vlv_plane *plane, const struct vlv_plane_options *option
                           &plane->pool,    &plane->ending, &plane->dying};
   for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) list_init(lists[i]);
   pthread_mutex_init(&plane->mutex, NULL);
-  plane->wake.fd = plane->arrivals.fd = plane->drained_fd = -1;
+  plane->wake.fd = plane->arrivals.fd = plane->drained_fd = plane->deserted_fd = -1;
   plane->keepalive_ns = (uint64_t)(options->keepalive_s * KEEPALIVE_SHARE * 1e9);
   plane->connect_timeout_s = options->connect_timeout_s;
   plane->connect_timeout_ns = (uint64_t)(options->connect_timeout_s * 1e9);

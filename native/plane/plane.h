@@ -84,9 +84,10 @@ struct vlv_plane {
   struct link clients;
   struct link idle, connecting, pool, ending; /* by endpoint.timer: oldest first */
   struct link dying;                          /* closed: freed after the present events */
-  bool draining, reuses_streams;
+  bool retiring, draining, reuses_streams;
   _Atomic bool stopping;
-  int drained_fd;
+  bool coarse; /* the kernel waits by the millisecond */
+  int deserted_fd, drained_fd;
   _Atomic uint64_t exchanges;
   uint64_t keepalive_ns, connect_timeout_ns, now_ns, tick_ns;
   struct vlv_intake_calls calls;
@@ -114,14 +115,16 @@ void timer_start(struct vlv_plane *plane, struct link *list, struct endpoint *en
 struct endpoint *timer_oldest(struct link *list);
 /* Does what is due. */
 void keep_time(struct vlv_plane *plane);
-/* For epoll: in ms, rounded up; -1: for ever. */
-int time_left(struct vlv_plane *plane);
+/* Until something is due; UINT64_MAX: for ever. */
+uint64_t time_left_ns(struct vlv_plane *plane);
 void close_endpoint(struct endpoint *endpoint);
 
 /* ---- plane.c ---- */
 /* Closed: freed once the present events are done. */
 void bury(struct vlv_plane *plane, struct endpoint *endpoint);
 void exchange_counted(struct vlv_plane *plane, int change);
+/* A connection has ended, and is in no list any more. */
+void client_left(struct vlv_plane *plane);
 void pieces_reset(struct pieces *pieces);
 
 /* ---- client.c: a client's connection ---- */
@@ -168,6 +171,8 @@ void exchange_finish(struct client *client, enum vlv_outcome outcome);
 
 /* ---- response.c: the response on its way to the client ---- */
 void response_follow(struct engine *engine, const char *data, size_t len);
+/* The client takes nothing, so that the engine is not read; or it takes again. */
+void response_hold_back(struct engine *engine, bool held);
 /* The engine closed, or `reset`, its connection. */
 void response_ended(struct engine *engine, bool reset);
 

@@ -56,6 +56,7 @@ static void begin_body(struct engine *engine, const struct head *head) {
   enum framing framing = framing_of(client, head);
   engine->sent_as = framing_for(client, framing);
   client->last = client->last || !client->uploaded || engine->sent_as == FRAMING_UNTIL_CLOSE;
+  client->last = client->last || engine->plane->retiring;
   engine->ends = !lives_on(engine->plane, head);
   body_begin(&engine->download, framing, head->length);
   write_head(engine, head, (struct own){.framing = engine->sent_as, .connection = connection_field(client)});
@@ -104,6 +105,13 @@ static long read_head(struct engine *engine, struct head *head, const char *data
 }
 
 /* ---- the body ---- */
+
+void response_hold_back(struct engine *engine, bool held) {
+  struct vlv_plane *plane = engine->plane;
+  bool told = engine->client->flight != NULL && plane->calls.hold_back != NULL;
+  if (told && engine->end.paused != held) plane->calls.hold_back(plane->intake, engine->client->flight, held);
+  endpoint_pause(&engine->end, held);
+}
 
 static void tell_content(struct engine *engine, const struct pieces *content) {
   struct client *client = engine->client;
@@ -167,7 +175,7 @@ static void send_body(struct engine *engine, const char *data, size_t len) {
     len -= (size_t)took;
   } while (len > 0 && !engine->download.ended);
   if (engine->download.ended) return complete(engine, len > 0);
-  if (engine->client->end.out.len > 0) endpoint_pause(&engine->end, true);
+  if (engine->client->end.out.len > 0) response_hold_back(engine, true);
 }
 
 /* ---- what comes ---- */

@@ -1,8 +1,6 @@
 /* The plane's time-outs: lists of endpoints, each with one time for all, so that the oldest comes first. */
 #include "plane.h"
 
-#define NS_PER_MS 1000000ull
-
 void timer_start(struct vlv_plane *plane, struct link *list, struct endpoint *endpoint) {
   endpoint->timer_ns = plane->now_ns;
   list_append(list, &endpoint->timer);
@@ -53,14 +51,13 @@ static uint64_t earlier(uint64_t deadline_ns, struct link *list, uint64_t after_
   return other_ns < deadline_ns ? other_ns : deadline_ns;
 }
 
-/* For epoll: in ms, rounded up; -1: for ever. */
-int time_left(struct vlv_plane *plane) {
+uint64_t time_left_ns(struct vlv_plane *plane) {
   uint64_t next_ns = plane->listen_again_ns > 0 ? plane->listen_again_ns : UINT64_MAX;
   if (plane->tick_ns < next_ns) next_ns = plane->tick_ns;
   next_ns = earlier(next_ns, &plane->idle, IDLE_TIMEOUT_NS);
   next_ns = earlier(next_ns, &plane->pool, plane->keepalive_ns);
   next_ns = earlier(next_ns, &plane->connecting, plane->connect_timeout_ns);
   next_ns = earlier(next_ns, &plane->ending, LINGER_NS);
-  if (next_ns == UINT64_MAX) return -1;
-  return next_ns <= plane->now_ns ? 0 : (int)((next_ns - plane->now_ns + NS_PER_MS - 1) / NS_PER_MS);
+  if (next_ns == UINT64_MAX) return UINT64_MAX;
+  return next_ns <= plane->now_ns ? 0 : next_ns - plane->now_ns;
 }

@@ -2,7 +2,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "replica.h"
+#include "sliced.h"
 
 #define API __attribute__((visibility("default")))
 
@@ -89,11 +89,32 @@ static int check(const struct vlv_engine *engine, const struct vlv_trace *trace,
   return before_s <= trace->span_s ? 0 : -EINVAL;
 }
 
-API int vlv_plan_simulate(const struct vlv_engine *engine, const struct vlv_trace *trace,
-                          const struct vlv_fleet *fleet, struct vlv_outcome *outcome) {
+static void watch(struct fleet_state *state, struct sliced *sliced, const struct vlv_budget *budget) {
+  for (uint32_t i = 0; i < state->fleet->replicas; i++) {
+    state->replicas[i].head = NOBODY;
+    if (budget == NULL) continue;
+    sliced_init(&sliced[i], budget);
+    state->replicas[i].sliced = &sliced[i];
+  }
+}
+
+static void add_slices(struct vlv_outcome *outcome, const struct sliced *sliced, uint32_t replicas) {
+  outcome->slice_s = 0;
+  outcome->slices = 0;
+  for (uint32_t i = 0; i < replicas; i++) {
+    outcome->slice_s += (double)sliced[i].open_ns / 1e9;
+    outcome->slices += sliced[i].slices;
+  }
+}
+
+API int vlv_plan_simulate_budget(const struct vlv_engine *engine, const struct vlv_trace *trace,
+                                 const struct vlv_fleet *fleet, const struct vlv_budget *budget,
+                                 struct vlv_outcome *outcome) {
   int error = check(engine, trace, fleet);
   if (error) return error;
+  if (budget != NULL && !(budget->slo_s > 0 && budget->stop_s >= 0)) return -EINVAL;
   struct replica *replicas = calloc(fleet->replicas, sizeof(*replicas));
+  struct sliced *sliced = calloc(fleet->replicas, sizeof(*sliced));
   struct fleet_state state = {
       .simulation = {engine, trace, outcome, replicas, malloc((trace->count + 1) * sizeof(uint32_t)), 0},
       .fleet = fleet,
@@ -101,10 +122,11 @@ API int vlv_plan_simulate(const struct vlv_engine *engine, const struct vlv_trac
       .turn = calloc(fleet->replicas, sizeof(uint32_t)),
   };
   outcome->gaps = 0;
-  if (state.simulation.next && state.replicas && state.turn) {
-    for (uint32_t i = 0; i < fleet->replicas; i++) state.replicas[i].head = NOBODY;
+  if (state.simulation.next && state.replicas && state.turn && sliced) {
+    watch(&state, sliced, budget);
     run(&state);
     run_out(&state);
+    add_slices(outcome, sliced, fleet->replicas);
   } else {
     state.simulation.error = -ENOMEM;
   }
@@ -112,5 +134,11 @@ API int vlv_plan_simulate(const struct vlv_engine *engine, const struct vlv_trac
   free(state.simulation.next);
   free(state.replicas);
   free(state.turn);
+  free(sliced);
   return state.simulation.error;
+}
+
+API int vlv_plan_simulate(const struct vlv_engine *engine, const struct vlv_trace *trace,
+                          const struct vlv_fleet *fleet, struct vlv_outcome *outcome) {
+  return vlv_plan_simulate_budget(engine, trace, fleet, NULL, outcome);
 }

@@ -38,6 +38,10 @@ struct vlv_fleet {
   uint32_t routing, pack_limit;
 };
 
+struct vlv_budget { /* the budget policy: TPOT SLO, and what stopping a tenant takes */
+  double slo_s, stop_s;
+};
+
 struct vlv_outcome { /* arrays of the caller */
   double *first_s, *done_s;
   uint32_t *replica;           /* which one served each request */
@@ -45,10 +49,17 @@ struct vlv_outcome { /* arrays of the caller */
   double *gap_start, *gap_end; /* idle gaps of all replicas within the span: count + replicas at most */
   uint32_t *gap_replica;
   uint64_t gaps;
+  double slice_s; /* under the budget policy: time in slices within the span, summed over replicas */
+  uint64_t slices;
 };
 
 int vlv_plan_simulate(const struct vlv_engine *engine, const struct vlv_trace *trace,
                       const struct vlv_fleet *fleet, struct vlv_outcome *outcome);
+/* The same under the budget policy: slices open while requests decode, and the engine stands still in them.
+ * Iterations are stepped one by one, so that this costs time for each. */
+int vlv_plan_simulate_budget(const struct vlv_engine *engine, const struct vlv_trace *trace,
+                             const struct vlv_fleet *fleet, const struct vlv_budget *budget,
+                             struct vlv_outcome *outcome);
 
 struct vlv_gaps {
   const double *start, *end;

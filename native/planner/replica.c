@@ -4,6 +4,8 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "sliced.h"
+
 #define SAME_S 1e-9 /* sums of iterations differ from their products by less */
 
 static void sift_up(struct running *heap, uint32_t at, struct running entry) {
@@ -40,6 +42,7 @@ static void start_decoding(struct simulation *simulation, struct replica *replic
 
 static void finish(struct simulation *simulation, struct replica *replica, uint32_t request) {
   simulation->outcome->done_s[request] = replica->now_s;
+  if (replica->sliced != NULL) sliced_finished(simulation, replica, request);
   if (--replica->in_flight == 0) replica->idle_since_s = replica->now_s;
 }
 
@@ -52,19 +55,12 @@ static void finish_due(struct simulation *simulation, struct replica *replica) {
   }
 }
 
-/* Whether an iteration that begins now takes in prompt tokens. */
-static bool admits(const struct simulation *simulation, const struct replica *replica) {
+bool replica_admits(const struct simulation *simulation, const struct replica *replica) {
   return replica->head != NOBODY && replica->running < simulation->engine->batch &&
          simulation->trace->at_s[replica->head] <= replica->now_s + SAME_S;
 }
 
-/* The prompts that one iteration takes in. */
-struct intake {
-  uint32_t tokens, completed; /* completed: prompts finished by it, from the queue's head on */
-  uint32_t left;              /* of the prompt after those */
-};
-
-static struct intake look_ahead(const struct simulation *simulation, const struct replica *replica) {
+struct intake replica_look_ahead(const struct simulation *simulation, const struct replica *replica) {
   const struct vlv_engine *engine = simulation->engine;
   struct intake intake = {.left = replica->head_left};
   for (uint32_t request = replica->head; request != NOBODY; request = simulation->next[request]) {
@@ -84,16 +80,25 @@ static void give_first_token(struct simulation *simulation, struct replica *repl
   uint32_t request = replica->head, output = simulation->trace->output[request];
   replica->head = simulation->next[request];
   simulation->outcome->first_s[request] = replica->now_s;
+  if (replica->sliced != NULL) sliced_first_token(simulation, replica, request);
   if (output <= 1)
     finish(simulation, replica, request);
   else
     start_decoding(simulation, replica, (struct running){replica->iteration + output - 1, request});
 }
 
+void replica_end_iteration(struct simulation *simulation, struct replica *replica, struct intake taken) {
+  replica->iteration++;
+  finish_due(simulation, replica);
+  for (uint32_t i = 0; i < taken.completed; i++) give_first_token(simulation, replica);
+  if (taken.tokens > 0) replica->head_left = taken.left;
+  replica->waiting -= taken.tokens;
+}
+
 /* One iteration with prompt tokens; false if it does not end by `until_s`. */
 static bool take_in(struct simulation *simulation, struct replica *replica, double until_s) {
   const struct vlv_engine *engine = simulation->engine;
-  struct intake intake = look_ahead(simulation, replica);
+  struct intake intake = replica_look_ahead(simulation, replica);
   double end_s = replica->now_s + engine->step_s + engine->sequence_s * replica->running +
                  engine->token_s * intake.tokens;
   if (end_s > until_s) {
@@ -101,11 +106,7 @@ static bool take_in(struct simulation *simulation, struct replica *replica, doub
     return false;
   }
   replica->now_s = end_s;
-  replica->iteration++;
-  finish_due(simulation, replica);
-  for (uint32_t i = 0; i < intake.completed; i++) give_first_token(simulation, replica);
-  replica->head_left = intake.left;
-  replica->waiting -= intake.tokens;
+  replica_end_iteration(simulation, replica, intake);
   return true;
 }
 
@@ -130,11 +131,12 @@ static bool decode(struct simulation *simulation, struct replica *replica, doubl
 }
 
 void replica_advance(struct simulation *simulation, struct replica *replica, double until_s) {
+  if (replica->sliced != NULL) return sliced_advance(simulation, replica, until_s);
   if (replica->change_s > until_s && replica->head == NOBODY) return;
   bool moved = true;
   while (moved && replica->in_flight && !simulation->error)
-    moved = admits(simulation, replica) ? take_in(simulation, replica, until_s)
-                                        : decode(simulation, replica, until_s);
+    moved = replica_admits(simulation, replica) ? take_in(simulation, replica, until_s)
+                                                : decode(simulation, replica, until_s);
 }
 
 void replica_gap(struct simulation *simulation, const struct replica *replica, double end_s) {
@@ -147,6 +149,7 @@ void replica_gap(struct simulation *simulation, const struct replica *replica, d
 
 void replica_accept(struct simulation *simulation, struct replica *replica, uint32_t request) {
   double at_s = simulation->trace->at_s[request];
+  if (replica->sliced != NULL) sliced_arrival(replica, at_s);
   if (replica->in_flight++ == 0) {
     replica_gap(simulation, replica, at_s);
     replica->now_s = at_s;

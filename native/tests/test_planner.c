@@ -36,7 +36,12 @@ static void draw_trace(void) {
 static struct vlv_outcome run(uint32_t routing) {
   static const uint32_t base[] = {0, 4}, size[] = {4, 3};
   struct vlv_fleet fleet = {REPLICAS, 2, base, size, routing, 8};
-  struct vlv_outcome outcome = {first_s, done_s, served, gap_start, gap_end, gap_replica, 0};
+  struct vlv_outcome outcome = {.first_s = first_s,
+                                .done_s = done_s,
+                                .served = served,
+                                .gap_start = gap_start,
+                                .gap_end = gap_end,
+                                .gap_replica = gap_replica};
   for (uint32_t i = 0; i < REPLICAS; i++) served[i] = 0;
   CHECK(vlv_plan_simulate(&ENGINE, &TRACE, &fleet, &outcome) == 0);
   return outcome;

@@ -34,6 +34,10 @@ class ServeConfig:
     admin: str = "127.0.0.1:8781"
     mode: Mode = Mode.ENFORCE
     policy: str = "drain"
+    slo_tpot_ms: float | None = None  # of policy budget: what online users accept a token (policy.py)
+    tpot_budget: float | None = None  # the same as a share above the measured baseline
+    slo_ttft_ms: float | None = None
+    slices_per_s: float | None = None  # at most; None: as the SLO wants
     engine: str = "auto"
     device: tuple[str, ...] = ()  # empty: every GPU that is visible, else the CPU
     workers: int = 1
@@ -51,12 +55,20 @@ class ServeConfig:
 
 KEYS = tuple(field.name for field in fields(ServeConfig))
 ENGINES = ("auto", *sorted(ADAPTERS))
-POLICIES = ("drain",)
+POLICIES = ("drain", "budget")
 DATA_PLANES = ("native", "aiohttp")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 CHOICES = {"policy": POLICIES, "engine": ENGINES, "data_plane": DATA_PLANES, "log_level": LOG_LEVELS}
 MAX_PAGES = 131_072  # of 2 MiB: VLV_PAGES_MAX
-RANGES = {"cooldown_ms": (0, 60_000), "grace_s": (0, 86_400), "trace_share": (0, 1)}
+RANGES = {
+    "cooldown_ms": (0, 60_000),
+    "grace_s": (0, 86_400),
+    "trace_share": (0, 1),
+    "slo_tpot_ms": (0.1, 10_000),
+    "slo_ttft_ms": (1, 600_000),
+    "slices_per_s": (0.25, 1_000),
+}
+COUNTS = {"workers": (1, 64), "reclaims_per_hour": (1, 3600)}
 
 
 def load_config(
@@ -106,6 +118,8 @@ def _convert(key: str, value: Any, source: str) -> Any:
         return _choice(key, value, source, CHOICES[key])
     if key in RANGES:
         return _number(key, value, source, *RANGES[key])
+    if key in COUNTS:
+        return _whole(key, value, source, *COUNTS[key])
     match key:
         case "mode":
             return Mode(_choice(key, value, source, tuple(Mode)))
@@ -113,12 +127,10 @@ def _convert(key: str, value: Any, source: str) -> Any:
             return _truth(key, value, source)
         case "device":
             return _names(key, value, source)
-        case "workers":
-            return _whole(key, value, source, 1, 64)
+        case "tpot_budget":
+            return _share(key, value, source)
         case "kv_reserve":
             return _pages(key, value, source)
-        case "reclaims_per_hour":
-            return _whole(key, value, source, 1, 3600)
         case "otlp_endpoint":
             return _url(key, value, source)
         case _:
@@ -169,6 +181,18 @@ def _number(key: str, value: Any, source: str, low: float, high: float) -> float
     if isinstance(value, bool) or not low <= number <= high:
         raise ConfigError(f"{source}: {key} must be a number from {low:g} to {high:g}, not {value!r}")
     return number
+
+
+def _share(key: str, value: Any, source: str) -> float:
+    """'20%' and 0.2 are the same."""
+    text = str(value).strip()
+    try:
+        share = float(text[:-1]) / 100 if text.endswith("%") else float(text)
+    except ValueError:
+        share = math.nan
+    if isinstance(value, bool) or not 0 < share <= 100:
+        raise ConfigError(f"{source}: {key} must be a share such as 20% or 0.2, not {value!r}")
+    return share
 
 
 def _whole(key: str, value: Any, source: str, low: int, high: int) -> int:

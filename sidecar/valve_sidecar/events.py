@@ -27,8 +27,12 @@ class EventLog:
     def closed(self, t_ns: int, generation: int, flight: Flight) -> None:
         self._append(_Closed(t_ns, generation, flight))
 
-    def opened(self, t_ns: int, generation: int) -> None:
-        self._append(_Opened(t_ns, generation))
+    def opened(self, t_ns: int, generation: int, slice_until_ns: int = 0) -> None:
+        """0: drained."""
+        self._append(_Opened(t_ns, generation, slice_until_ns))
+
+    def slice_ended(self, t_ns: int, generation: int, due_ns: int) -> None:
+        self._append(_SliceEnded(t_ns, generation, due_ns))
 
     def lapsed(self, t_ns: int) -> None:
         self._append(_Lapsed(t_ns))
@@ -77,9 +81,22 @@ class _Closed:
 class _Opened:
     t_ns: int
     generation: int
+    slice_until_ns: int
 
     def __call__(self) -> Record:
-        return {"kind": "open", "t_ns": self.t_ns, "generation": self.generation}
+        slice_of = {"slice_until_ns": self.slice_until_ns} if self.slice_until_ns else {}
+        return {"kind": "open", "t_ns": self.t_ns, "generation": self.generation, **slice_of}
+
+
+@dataclass(frozen=True, slots=True)
+class _SliceEnded:
+    t_ns: int
+    generation: int
+    due_ns: int
+
+    def __call__(self) -> Record:
+        close = {"kind": "close", "t_ns": self.t_ns, "generation": self.generation}
+        return close | {"request_id": "", "due_ns": self.due_ns}
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +137,7 @@ def request_record(f: Flight) -> Record:
         "generation": f.generation,
         "closed_gate": f.closed_gate,
         "closes_seen": f.closes_seen,
+        "slices_seen": f.slices_seen,
         "first_token_ns": f.first_token_ns,
         "last_token_ns": f.last_token_ns,
         "finished_ns": f.finished_ns,

@@ -5,13 +5,14 @@ plane.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
 from valve_adapters.adapter import TokenCounter
 
 from .answer import NO_ANSWER, Answer
+from .budget import Account
 from .trace import TraceContext
 
 
@@ -50,6 +51,11 @@ class Flight:
     closed_gate: bool = False  # this arrival closed it
     closes_before: int = 0  # closes of the gate before this arrival
     closes_seen: int = 0  # closes during this flight, its own included: at most one while it is held
+    slices_before: int = 0  # slices of the budget policy before this arrival
+    slices_seen: int = 0
+    others: int = 0  # in flight when it arrived
+    held_back_ns: int = 0  # since when its client takes nothing
+    account: Account = field(default_factory=Account)  # of the budget policy
     progress_ns: int = 0
     first_token_ns: int = 0
     last_token_ns: int = 0
@@ -85,6 +91,10 @@ class Intake(Protocol):
         """Body bytes of the response (or of either side after an upgrade) passed through."""
         ...
 
+    def hold_back(self, flight: Flight, *, held: bool) -> None:
+        """The client takes nothing, so that the engine is not read; or it takes again."""
+        ...
+
     def finish(self, flight: Flight, outcome: Outcome, status: int) -> None:
         """The exchange is over, exactly once per flight. `status` 0: no response was sent."""
         ...
@@ -99,6 +109,12 @@ class DataPlane(Protocol):
 
     async def start(self) -> None:
         """Listens. Raises ListenError (address in use, no permission)."""
+        ...
+
+    async def retire(self, patience_s: float) -> None:
+        """Others listen on our sockets now: serves whoever is connected, each response saying that its
+        connection ends with it, until nobody is connected or `patience_s` are over.
+        """
         ...
 
     async def drain(self, grace_s: float) -> None:

@@ -18,11 +18,13 @@ from valve_adapters.adapter import Load
 from valve_runtime.errors import ValveRuntimeError
 from valve_runtime.node import Holder, Node, Side
 
+from .budget import Goal
 from .config import Mode
 from .controller import Action, DrainController, State, Step
 from .cooldown import Cooldown
 from .events import EventLog
 from .flight import Flight
+from .slices import Slices
 
 log = logging.getLogger(__name__)
 
@@ -103,11 +105,16 @@ class Gate:
         ask_engine: Callable[[], Awaitable[Load | None]],
         guard_s: Callable[[], float],
         ask_again_s: Callable[[], float],
+        goal: Goal | None = None,
     ) -> None:
         self._seat, self._enforce = seat, mode is Mode.ENFORCE
         self._cooldown, self._events = cooldown, events
         self._ask_engine, self._guard_s, self._ask_again_s = ask_engine, guard_s, ask_again_s
         self.controller = DrainController()
+        self.slices = (
+            None if goal is None else Slices(goal, self._sliceable, self._begin_slice, self._end_slice)
+        )
+        self.on_slice_end: Callable[[Flight], None] = lambda _: None  # a flight in a request's place
         self.closes = 0
         self.lapses = 0
         self.closed_ns = 0  # time spent closed, up to the last opening
@@ -126,6 +133,8 @@ class Gate:
         if flight.arrival_ns - self._renewed_ns > LEASE_NS:
             self._renew()  # we stood still: the lapse comes first, so that this arrival closes again
         flight.closes_before = self.closes
+        if self.slices:
+            self.slices.arrived(flight, len(self.controller.held))
         self._hold(self.controller.arrived(flight), flight)
 
     def progressed(self, flight: Flight) -> None:
@@ -133,9 +142,22 @@ class Gate:
         if flight in self.controller.dormant:
             self._hold(self.controller.progressed(flight), flight)
 
+    def token(self, flight: Flight, decode_gap_ns: int) -> None:
+        """`decode_gap_ns`: since the last one; 0 if it is the first, or a prompt lengthened it."""
+        if self.slices and flight.counter is not None:
+            self.slices.token(flight, flight.last_token_ns, decode_gap_ns, flight.counter.tokens)
+
+    def held_back(self, flight: Flight, since_ns: int, now_ns: int) -> None:
+        """Its client has taken nothing meanwhile."""
+        if self.slices:
+            self.slices.held_back(flight, since_ns, now_ns)
+
     def finished(self, flight: Flight, *, sure: bool) -> None:
         flight.closes_seen = self.closes - flight.closes_before
+        if self.slices:
+            self.slices.finished(flight)
         self._perform(self.controller.finished(flight, sure=sure))
+        self._look()
 
     # ---- life ----
 
@@ -148,6 +170,8 @@ class Gate:
     async def stop(self) -> None:
         """Gives the row up; every tenant runs again."""
         self._cancel_timer()
+        if self.slices:
+            self.slices.stop()
         for task in (self._renewing, self._question):
             if task is not None:
                 task.cancel()
@@ -167,27 +191,53 @@ class Gate:
 
     def _hold(self, step: Step, flight: Flight) -> None:
         if Action.CLOSE in step.actions:
+            self.closes += 1
             self._close(flight)
-        elif self._timer is not None:
+        else:
             self._cancel_timer()
+            if self.slices and self.slices.open:
+                self.slices.cut()
+                self._close(flight)
         self._asked_since_ns = 0
         flight.generation = self._generation
+        self._look()
 
     def _close(self, flight: Flight) -> None:
         now_ns = time.monotonic_ns()
         if self._enforce:
             self._generation = self._seat.close_gate()
         self._closed_at_ns = now_ns
-        self.closes += 1
         flight.closed_gate = True
         self._events.closed(now_ns, self._generation, flight)
 
-    def _open(self) -> None:
+    def _open(self, slice_until_ns: int = 0) -> None:
         now_ns = time.monotonic_ns()
         if self._enforce:
             self._generation = self._seat.open_gate()
         self._account_closed_time(now_ns)
-        self._events.opened(now_ns, self._generation)
+        self._events.opened(now_ns, self._generation, slice_until_ns)
+
+    # ---- slices ----
+
+    def _sliceable(self) -> list[Flight]:
+        """What the budget decides over: the drain policy has every other state."""
+        held = self.controller.held if self.controller.state is State.CLOSED else ()
+        return [flight for flight in held if isinstance(flight, Flight)]
+
+    def _look(self) -> None:
+        if self.slices:
+            self.slices.look()
+
+    def _begin_slice(self, until_ns: int) -> None:
+        self._open(until_ns)
+
+    def _end_slice(self, due_ns: int) -> None:
+        self._closed_at_ns = time.monotonic_ns()
+        if self._enforce:
+            self._generation = self._seat.close_gate()
+        self._events.slice_ended(self._closed_at_ns, self._generation, due_ns)
+        if self._generation:
+            self.on_slice_end(Flight("", "", None, due_ns, generation=self._generation))
 
     def _account_closed_time(self, now_ns: int) -> None:
         if self._closed_at_ns:
@@ -232,6 +282,7 @@ class Gate:
         busy = self._judge(load)
         released = self.controller.released
         self._perform(self.controller.engine_answered(epoch, busy=busy))
+        self._look()
         if self.controller.state is not State.ASKING:
             self._asked_since_ns = 0
         if self.controller.released > released:
@@ -260,6 +311,7 @@ class Gate:
             self._repeat_claim()
             if self.controller.held and self._silent_ns(time.monotonic_ns()) > STALL_NS:
                 self._perform(self.controller.stalled())
+                self._look()
             rounds += 1
             if not self.ready and rounds % TAKE_AGAIN_ROUNDS == 0:
                 await self._take_seat()
@@ -288,4 +340,7 @@ class Gate:
         self._account_closed_time(now_ns)
         self._events.lapsed(now_ns)
         self.controller.lapsed()
+        if self.slices and self.slices.open:
+            self.slices.cut()
+        self._look()
         log.error("the lease lapsed: the event loop stood still for over 3 s; offline work ran meanwhile")

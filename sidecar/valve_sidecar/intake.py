@@ -76,6 +76,14 @@ class SidecarIntake:
         if not flight.upgrade:
             keep_ends(flight, data)
 
+    def hold_back(self, flight: Flight, *, held: bool) -> None:
+        now_ns = time.monotonic_ns()
+        flight.account.held_back = held
+        if held:
+            flight.held_back_ns = now_ns
+        elif self._gated:
+            self._gate.held_back(flight, flight.held_back_ns, now_ns)
+
     def finish(self, flight: Flight, outcome: Outcome, status: int) -> None:
         flight.finished_ns = time.monotonic_ns()
         flight.outcome, flight.status, flight.engine = outcome, status, self.adapter.name
@@ -112,10 +120,12 @@ class SidecarIntake:
             decode_gap_ns = self._prefills.decode_gap_ns(last_ns, now_ns)
             flight.max_decode_gap_ns = max(flight.max_decode_gap_ns, decode_gap_ns)
         else:
-            flight.first_token_ns = now_ns
+            flight.first_token_ns, decode_gap_ns = now_ns, 0
             if not flight.upgrade:
                 self._note_served(flight, now_ns)
         flight.last_token_ns = now_ns
+        if self._gated:
+            self._gate.token(flight, decode_gap_ns)
 
     def _note_served(self, flight: Flight, now_ns: int) -> None:
         """Its first token is out, or it ended without one."""

@@ -13,7 +13,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 
 from .telemetry import ARRIVAL_BUCKETS_S, LATENCY_BUCKETS_S, PREEMPTION_BUCKETS_S, State
 
-GATE_STATES = ("open", "closed", "cooling")
+GATE_STATES = ("open", "slice", "closed", "cooling")
 DROP_REASONS = ("queue_full", "export_failed", "exporter_gone")
 SERVED_LABELS = ("gen_ai_operation_name", "gen_ai_provider_name", "gen_ai_request_model")
 LATENCIES = {
@@ -93,6 +93,7 @@ class _StateCollector:
         tenants = [tenant for tenant in self._state["tenants"] if tenant["alive"]]
         yield from _sidecar_metrics(self._state)
         yield from _gate_metrics(self._state)
+        yield from _budget_metrics(self._state)
         yield from _request_metrics(self._state["counters"])
         yield from _preemption_metrics(self._state["counters"])
         yield from _trace_metrics(self._state.get("traces", {}))
@@ -111,7 +112,7 @@ def _sidecar_metrics(state: State) -> Iterator[Metric]:
 
 def _gate_metrics(state: State) -> Iterator[Metric]:
     counters = state["counters"]
-    closed = int(state["gate"] != "open")
+    closed = int(state["gate"] not in ("open", "slice"))
     yield _gauge("valve_gate_closed", "1 while this sidecar keeps the gate closed.", closed)
     rows = [((name,), int(state["gate"] == name)) for name in GATE_STATES]
     yield _family(GaugeMetricFamily, "valve_gate_state", "1 for the gate's state.", ("state",), rows)
@@ -126,6 +127,34 @@ def _gate_metrics(state: State) -> Iterator[Metric]:
         ("valve_acknowledgements_missed", "Overwritten before they were read.", "acknowledgements_missed"),
     ):
         yield CounterMetricFamily(name, text, value=counters.get(key, 0))
+
+
+def _budget_metrics(state: State) -> Iterator[Metric]:
+    """Of policy budget; its counters are 0 under drain, its gauges absent."""
+    counters = state["counters"]
+    for name, text, key in (
+        ("valve_slices", "Slices opened while online requests decoded.", "slices"),
+        ("valve_slices_cut", "Slices that ended before their time.", "slices_cut"),
+        ("valve_slice_seconds", "Time in slices, added over workers.", "slice_s"),
+        ("valve_budget_requests", "Requests ended that a slice was taken from.", "sliced"),
+        ("valve_budget_missed", "Of those, above the TPOT SLO.", "sliced_missed"),
+        ("valve_budget_earned_seconds", "What requests ended earned: SLO x tokens.", "budget_earned_s"),
+        ("valve_budget_spent_seconds", "Of that, what their tokens took.", "budget_spent_s"),
+    ):
+        yield CounterMetricFamily(name, text, value=counters.get(key, 0))
+    budget = state["budget"]
+    if budget is None:
+        return
+    for name, text, key in (
+        ("valve_slo_seconds", "TPOT SLO; 0 until the baseline is known.", "slo_ms"),
+        ("valve_slice_period_seconds", "One slice in each at most.", "period_ms"),
+        ("valve_budget_reserve_seconds", "What each request keeps in hand.", "reserve_ms"),
+        ("valve_baseline_seconds", "Undisturbed time of a token.", "baseline_ms"),
+    ):
+        yield _gauge(name, text, budget[key] / 1000)
+    if budget["balance_ms"] is not None:
+        text = "Left to the request in flight that has least."
+        yield _gauge("valve_budget_balance_seconds", text, budget["balance_ms"] / 1000)
 
 
 def _request_metrics(counters: State) -> Iterator[Metric]:
@@ -155,7 +184,7 @@ def _preemption_metrics(counters: State) -> Iterator[Metric]:
         counters["closes_per_request_max"],
     )
     family = HistogramMetricFamily(
-        "valve_preemption_duration_seconds", "Request head readable at the sidecar to a tenant halted."
+        "valve_preemption_duration_seconds", "Request head readable, or slice over, to a tenant halted."
     )
     series = {"counts": counters["preemption_bucket_counts"], "sum_s": counters["preemption_sum_s"]}
     _add_histogram(family, (), PREEMPTION_BUCKETS_S, series)

@@ -56,6 +56,7 @@ ARRIVE = CFUNCTYPE(c_void_p, c_void_p, POINTER(Request))
 PROGRESS = CFUNCTYPE(None, c_void_p, c_void_p, c_void_p, c_size_t)
 FINISH = CFUNCTYPE(None, c_void_p, c_void_p, c_int, c_int)
 COUNT_ERROR = CFUNCTYPE(None, c_void_p, c_int)
+HOLD_BACK = CFUNCTYPE(None, c_void_p, c_void_p, c_bool)
 TICK = CFUNCTYPE(c_uint64, c_void_p, c_uint64)
 TRACEPARENT = CFUNCTYPE(c_bool, c_void_p, c_void_p, c_void_p)
 
@@ -66,6 +67,7 @@ class Calls(Structure):
         ("progress", PROGRESS),
         ("finish", FINISH),
         ("count_error", COUNT_ERROR),
+        ("hold_back", HOLD_BACK),
         ("tick", TICK),
         ("traceparent", TRACEPARENT),
     )
@@ -141,6 +143,20 @@ class IntakeStats(Structure):
         ("question", c_uint64),
         ("arrivals", c_uint64 * (ARRIVAL_BUCKETS + 1)),
         ("arrivals_sum_ns", c_uint64),
+        ("slices", c_uint64),
+        ("slices_cut", c_uint64),
+        ("slice_until_ns", c_uint64),
+        ("slice_began_ns", c_uint64),
+        ("slice_ns", c_uint64),
+        ("slo_ns", c_uint64),
+        ("period_ns", c_uint64),
+        ("reserve_ns", c_uint64),
+        ("base_ns", c_uint64),
+        ("balance_ns", c_uint64),
+        ("earned_ns", c_uint64),
+        ("spent_ns", c_uint64),
+        ("sliced", c_uint64),
+        ("sliced_missed", c_uint64),
     )
 
 
@@ -150,6 +166,10 @@ class IntakeOptions(Structure):
         ("measures_arrivals", c_bool),
         ("fixed_cooldown_ns", c_uint64),
         ("notice_fd", c_int),
+        ("slo_tpot_ns", c_uint64),
+        ("tpot_over", c_double),
+        ("slo_ttft_ns", c_uint64),
+        ("period_min_ns", c_uint64),
         ("trace_share", c_double),
         ("is_inference", IS_INFERENCE),
     )
@@ -174,6 +194,7 @@ class Event(Structure):
         ("max_gap_ns", c_uint64),
         ("tokens", c_uint64),
         ("closes_seen", c_uint64),
+        ("slices_seen", c_uint64),
         ("closed_gate", c_uint32),
         ("status", c_uint32),
         ("outcome", c_uint32),
@@ -208,6 +229,8 @@ class Library:
             quick.vlv_plane_set_engine, None, c_void_p, POINTER(SocketAddress), POINTER(c_uint32), c_size_t
         )
         self.plane_start = _bind(quick.vlv_plane_start, c_int, c_void_p)
+        self.plane_retire = _bind(quick.vlv_plane_retire, c_int, c_void_p, c_int)
+        self.plane_echo = _bind(quick.vlv_plane_echo, None, c_void_p, c_uint64, c_uint64)
         self.plane_drain = _bind(quick.vlv_plane_drain, c_int, c_void_p, c_int)
         self.reuse_streams = _bind(quick.vlv_plane_reuse_streams, None, c_void_p, c_uint64, c_uint64)
         self.plane_exchanges = _bind(quick.vlv_plane_exchanges, c_uint64, c_void_p)
@@ -223,6 +246,8 @@ class Library:
         self.set_holder = _bind(quick.vlv_intake_set_holder, None, c_void_p, c_uint64, c_uint64)
         self.answer = _bind(quick.vlv_intake_answer, None, c_void_p, c_uint64, c_uint64)
         self.set_engine = _bind(quick.vlv_intake_set_engine, None, c_void_p, c_uint64, c_uint64)
+        self.set_costs = _bind(quick.vlv_intake_set_costs, None, c_void_p, c_uint64, c_uint64)
+        self.set_load = _bind(quick.vlv_intake_set_load, None, c_void_p, c_uint64, c_uint64)
         self.forget_routes = _bind(quick.vlv_intake_forget_routes, None, c_void_p, c_uint64, c_uint64)
         self.log_add = _bind(quick.vlv_log_add, None, c_void_p, c_uint64, c_char_p, c_size_t)
         self.log_read = _bind(

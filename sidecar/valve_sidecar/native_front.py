@@ -12,18 +12,19 @@ from valve_adapters.adapter import Adapter
 from valve_runtime.node import Node
 
 from . import native
-from .address import Address
 from .config import Mode
 from .events import Record
 from .flight import Flight
 from .front import Surroundings
 from .native_intake import NativeIntake, engine_times_ns
 from .native_plane import NativePlane
+from .slices import budget_state
 from .telemetry import Counters
 from .tenants import TenantWatch
 
 log = logging.getLogger(__name__)
 WATCH_S = 0.5  # how often what the thread counted is looked at
+RESPOND_S = 2.0  # a thread that takes longer to do next to nothing is hung
 TAKE_AGAIN_ROUNDS = 2  # looks: without a seat, how often to try for one
 
 
@@ -39,6 +40,7 @@ class NativeFront:
             adapter,
             self._mode,
             given.fixed_cooldown_ns,
+            given.goal,
             measures_arrivals=given.config.measure_arrivals,
             trace_share=given.config.trace_share if given.config.otlp_endpoint else None,
             worker=given.number,
@@ -50,11 +52,9 @@ class NativeFront:
         self._tasks: set[asyncio.Task[None]] = set()
         self._read = self._lapses = self._released = 0
 
-    async def start(self, *, reuse_port: bool) -> None:
+    async def start(self) -> None:
         given = self._given
-        plane = NativePlane(
-            given.listen, given.upstream, self._intake.adapter, self._intake, reuse_port=reuse_port
-        )
+        plane = NativePlane(given.listener, given.upstream, self._intake.adapter, self._intake)
         plane.reuse_streams(self._reuses_streams)
         if self._mode is Mode.ENFORCE:
             self._take_seat()
@@ -63,6 +63,10 @@ class NativeFront:
             self._spawn(self._look_after())
         await plane.start()
         self._plane = plane
+
+    async def retire(self, patience_s: float) -> None:
+        if self._plane is not None:
+            await self._plane.retire(patience_s)
 
     async def drain(self, grace_s: float) -> None:
         if self._plane is not None:
@@ -77,6 +81,9 @@ class NativeFront:
         self._given.seat.leave()
         self._intake.close()
 
+    async def responds(self) -> bool:
+        return self._plane is None or await self._plane.responds(RESPOND_S)
+
     def use(self, adapter: Adapter) -> None:
         self._intake.adapter = adapter
         self._reuses_streams = adapter.reuses_after_stream
@@ -84,10 +91,6 @@ class NativeFront:
             self._plane.reuse_streams(self._reuses_streams)
         self._post(self._library.set_engine, *engine_times_ns(adapter))
         self._post(self._library.forget_routes)
-
-    @property
-    def bound(self) -> Address:
-        return self._plane.bound if self._plane else self._given.listen
 
     @property
     def ready(self) -> bool:
@@ -152,11 +155,16 @@ class NativeFront:
 
     # ---- what it tells ----
 
+    def press(self, *, waiting: bool, capacity: int) -> None:
+        self._post(self._library.set_load, waiting, capacity)
+
     def collect(self, node: Node, now_ns: int) -> None:
         flights, self._read = self._intake.flights_since(self._read)
         for kind, flight in flights:
             self._take(kind, flight)
         self._watch.collect(node, now_ns)
+        if self._given.goal:
+            self._post(self._library.set_costs, *self._watch.costs_ns)
 
     def _take(self, kind: native.EventKind, flight: Flight) -> None:
         if kind == native.EventKind.REQUEST:
@@ -170,10 +178,11 @@ class NativeFront:
         stats = self._intake.stats
         state = native.STATES[stats.state]
         return {
-            "gate": "closed" if state == "asking" else state,
+            "gate": "slice" if stats.slice_until_ns else "closed" if state == "asking" else state,
             "in_flight": stats.in_flight,
             "cooldown_ms": stats.cooldown_ns / 1e6,
-            "counters": self._counters(stats) | self._gate_counters(stats),
+            "budget": self._budget_state(stats) if self._given.goal else None,
+            "counters": self._counters(stats) | self._gate_counters(stats) | self._budget_counters(stats),
         }
 
     def _counters(self, stats: native.IntakeStats) -> dict[str, Any]:
@@ -202,6 +211,28 @@ class NativeFront:
             "acknowledgements_missed": self._watch.missed,
             "harvested_s": self._watch.harvested_ns(time.monotonic_ns()) / 1e9,
         }
+
+    def _budget_counters(self, stats: native.IntakeStats) -> dict[str, float]:
+        running_ns = time.monotonic_ns() - stats.slice_began_ns if stats.slice_until_ns else 0
+        return {
+            "slices": stats.slices,
+            "slices_cut": stats.slices_cut,
+            "slice_s": (stats.slice_ns + running_ns) / 1e9,
+            "sliced": stats.sliced,
+            "sliced_missed": stats.sliced_missed,
+            "budget_earned_s": stats.earned_ns / 1e9,
+            "budget_spent_s": stats.spent_ns / 1e9,
+        }
+
+    def _budget_state(self, stats: native.IntakeStats) -> dict[str, Any]:
+        return budget_state(
+            stats.slice_until_ns,
+            stats.slo_ns,
+            stats.period_ns,
+            stats.reserve_ns,
+            stats.base_ns,
+            stats.balance_ns,
+        )
 
     def since(self, start: int, limit: int) -> dict[str, Any]:
         return self._intake.since(start, limit)

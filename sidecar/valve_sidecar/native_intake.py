@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import dataclasses
 import os
 import weakref
 from typing import cast
@@ -13,6 +14,7 @@ from valve_adapters.adapter import Adapter
 
 from . import native
 from .answer import Answer
+from .budget import Goal
 from .config import Mode
 from .events import Record, request_record
 from .flight import Flight
@@ -26,6 +28,7 @@ KINDS = tuple(EventKind)
 KIND_NAMES = tuple(kind.name.lower() for kind in EventKind)
 NO_FIXED_COOLDOWN = 2**64 - 1
 RECENT_CLOSES = 1024
+RECENT_FLIGHTS = 1024  # that were read for the metrics, and will be for the traces
 
 
 class NativeIntake:
@@ -36,6 +39,7 @@ class NativeIntake:
         adapter: Adapter,
         mode: Mode,
         fixed_cooldown_ns: int | None,
+        goal: Goal | None = None,
         *,
         measures_arrivals: bool = False,
         trace_share: float | None = None,
@@ -51,6 +55,7 @@ class NativeIntake:
             measures_arrivals,
             NO_FIXED_COOLDOWN if fixed_cooldown_ns is None else fixed_cooldown_ns,
             self.notice_fd,
+            *dataclasses.astuple(goal or Goal()),
             -1.0 if trace_share is None else trace_share,
             self._asked,
         )
@@ -61,6 +66,7 @@ class NativeIntake:
         self._library.set_engine(self.handle, *engine_times_ns(adapter))
         self.calls: native.Calls = self._library.intake_calls().contents
         self._batch = (native.Event * BATCH)()
+        self._recent: dict[int, Flight] = {}  # by the number of their event
         self._closing: dict[int, Flight] = {}  # by generation: those that closed the gate lately
         self.stats: native.IntakeStats = self._library.intake_stats(self.handle).contents
 
@@ -83,8 +89,8 @@ class NativeIntake:
 
     def since(self, start: int, limit: int) -> Record:
         """As events.EventLog's."""
-        start = following = max(start, 0)
-        events: list[Record] = []
+        start, events = max(start, 0), list[Record]()
+        _, following = self._read(start, ALL_KINDS, 0)  # inside what there is, even if nothing is asked for
         while len(events) < limit:
             batch, following = self._read(following, ALL_KINDS, limit - len(events))
             if not batch:
@@ -98,7 +104,7 @@ class NativeIntake:
             return cast(Record, orjson.loads(event.made[: event.made_len]))
         if event.kind != EventKind.REQUEST:
             return format_event(event)
-        flight = flight_of(event, self.adapter.name)
+        flight = self._recent.get(event.number) or flight_of(event, self.adapter.name)
         if flight.closed_gate:
             flight.preemption_ns = self._preemption_ns(flight.generation)
         return request_record(flight)
@@ -118,9 +124,15 @@ class NativeIntake:
         found: list[tuple[EventKind, Flight]] = []
         while True:
             batch, start = self._read(start, FLIGHT_KINDS, BATCH)
-            found += [(KINDS[event.kind], flight_of(event, self.adapter.name)) for event in batch]
+            found += [(KINDS[event.kind], self._remember(event)) for event in batch]
             if len(batch) < BATCH:
                 return found, start
+
+    def _remember(self, event: native.Event) -> Flight:
+        flight = self._recent[event.number] = flight_of(event, self.adapter.name)
+        if len(self._recent) > RECENT_FLIGHTS:
+            del self._recent[next(iter(self._recent))]
+        return flight
 
     def _read(self, start: int, kinds: int, limit: int) -> tuple[list[native.Event], int]:
         """Good until the next call: at most BATCH events, in the one place that there is for them."""
@@ -141,6 +153,10 @@ def format_event(event: native.Event) -> Record:
         record["generation"] = event.generation
     if event.kind == EventKind.CLOSE:
         record["request_id"] = text(event.request_id, event.request_id_len)
+        if not event.request_id_len:
+            record["due_ns"] = event.readable_ns
+    if event.kind == EventKind.OPEN and event.readable_ns:
+        record["slice_until_ns"] = event.readable_ns
     return record
 
 
@@ -157,6 +173,7 @@ def flight_of(event: native.Event, engine: str) -> Flight:
         event.generation,
         bool(event.closed_gate),
         closes_seen=event.closes_seen,
+        slices_seen=event.slices_seen,
         first_token_ns=event.first_token_ns,
         last_token_ns=event.last_token_ns,
         max_gap_ns=event.max_gap_ns,

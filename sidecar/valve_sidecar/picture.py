@@ -78,6 +78,7 @@ class Picture:
             "preemption": self._preemption_figures(),
             "closes_per_request_max": counters["closes_per_request_max"],
             "closes": counters["gate_closes"],
+            "budget": budget_figures(state),
             "shares": self._share_figures(now_ns, counters, max(len(state["workers"]), 1)),
             "events": moments,
             "answers": answers,
@@ -125,7 +126,12 @@ class Picture:
 
     def _share_figures(self, now_ns: int, counters: Record, workers: int) -> Record | None:
         """Of the last minute, or of what of it was watched: None at first."""
-        seconds = {"closed": "gate_closed_s", "drained": "drained_s", "harvested": "harvested_s"}
+        seconds = {
+            "closed": "gate_closed_s",
+            "drained": "drained_s",
+            "harvested": "harvested_s",
+            "sliced": "slice_s",
+        }
         self._shares.append((now_ns, {name: counters[key] for name, key in seconds.items()}))
         while now_ns - self._shares[0][0] > SHARES_NS:
             self._shares.popleft()
@@ -134,8 +140,24 @@ class Picture:
             return None
         span_s = (now_ns - since_ns) / 1e9
         now = self._shares[-1][1]
-        times = {"closed": workers, "drained": workers, "harvested": 1}  # how many clocks ran
+        times = dict.fromkeys(seconds, workers) | {"harvested": 1}  # how many clocks ran
         return {name: min((now[name] - then[name]) / span_s / times[name], 1.0) for name in seconds}
+
+
+def budget_figures(state: Record) -> Record | None:
+    """None under policy drain. `spent`: of what requests that have ended had earned."""
+    budget, counters = state["budget"], state["counters"]
+    if budget is None:
+        return None
+    earned_s = counters["budget_earned_s"]
+    figures: Record = budget | {
+        "slices": counters["slices"],
+        "cut": counters["slices_cut"],
+        "sliced": counters["sliced"],
+        "missed": counters["sliced_missed"],
+        "spent": counters["budget_spent_s"] / earned_s if earned_s else None,
+    }
+    return figures
 
 
 def ttft_ms(event: Record) -> float | None:

@@ -108,6 +108,7 @@ class Exchange:
         self._upgrade = is_websocket(self._message)
         self.status = 0
         self._streamed = False
+        self.last = False  # on its connection
 
     async def run(self) -> bool:
         """Returns whether the client's connection can go on.
@@ -225,7 +226,7 @@ class Exchange:
         self.status = head.code
         self._note(data)
         while not last:
-            await sink.drain()
+            await self._drain(sink)
             data, last = await self._next(body, framing)
             sink.put(data, last=last)
             self._note(data)
@@ -235,7 +236,7 @@ class Exchange:
 
     def _can_keep(self, framing: Framing, upload: Upload) -> bool:
         """Not after an early response, nor after an upgrade that nobody took: what follows is not for us."""
-        said_close = self._message.should_close or self._message.upgrade
+        said_close = self._message.should_close or self._message.upgrade or self.last
         return upload.complete and not said_close and framing is not Framing.UNTIL_CLOSE
 
     def _response_head(self, head: RawResponseMessage, framing: Framing, *, keep: bool) -> bytes:
@@ -284,6 +285,14 @@ class Exchange:
     @property
     def _engine(self) -> str:
         return f"the engine at {self._upstream.address}"
+
+    async def _drain(self, sink: Sink) -> None:
+        """The engine is not read meanwhile."""
+        if self._flight is None or not sink.full:
+            return await sink.drain()
+        self._intake.hold_back(self._flight, held=True)
+        await sink.drain()
+        self._intake.hold_back(self._flight, held=False)
 
     def _note(self, data: bytes) -> None:
         if data and self._flight is not None:

@@ -23,9 +23,14 @@ class Sink:
         """More of the body; `drain` before the next, or memory grows with a slow reader."""
         self._write(self._framed(data, last=last))
 
+    @property
+    def full(self) -> bool:
+        """Its reader takes less than comes."""
+        return self._protocol.writing_paused
+
     async def drain(self) -> None:
         """Returns when the reader has room for more."""
-        if self._protocol.writing_paused:
+        if self.full:
             await self._protocol._drain_helper()
 
     def _framed(self, data: bytes, *, last: bool) -> bytes:

@@ -105,9 +105,14 @@ class SpanBuilder:
         )
 
     def _opened(self, record: Record) -> list[ReadableSpan]:
-        """The cool-down belongs to the request whose end began it."""
+        """The cool-down belongs to the request whose end began it; a slice has none."""
         last = self._last_request
-        if last is None or "trace_id" not in last or last["finished_ns"] > record["t_ns"]:
+        if (
+            "slice_until_ns" in record
+            or last is None
+            or "trace_id" not in last
+            or last["finished_ns"] > record["t_ns"]
+        ):
             return []
         cause = context_of(last)
         generation = {"valve.gate.generation": record["generation"]}

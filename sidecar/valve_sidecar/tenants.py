@@ -22,6 +22,7 @@ from .logs import fields
 log = logging.getLogger(__name__)
 
 RECENT_CLOSES = 1024
+COST_UP, COST_DOWN = 1.09, 0.9905  # steps of a quantile tracker: nine up weigh one down, so it is the 90th
 Key = tuple[int, int]  # row and pid of a tenant
 
 
@@ -59,6 +60,25 @@ class Harvest:
         self._running.discard(key)
 
 
+class Costs:
+    """What a mechanism takes, by its acknowledgements, from awake to done: the 90th percentile. Pure."""
+
+    def __init__(self) -> None:
+        self._cost_ns = {"stopped": 0.0, "resumed": 0.0}
+
+    def take(self, ack: Ack) -> None:
+        if ack.kind not in self._cost_ns:
+            return
+        sample_ns, cost_ns = float(ack.done_ns - ack.woken_ns), self._cost_ns[ack.kind]
+        step = COST_UP if sample_ns > cost_ns else COST_DOWN
+        self._cost_ns[ack.kind] = cost_ns * step if cost_ns else sample_ns
+
+    @property
+    def ns(self) -> tuple[int, int]:
+        """(stop, resume)"""
+        return int(self._cost_ns["stopped"]), int(self._cost_ns["resumed"])
+
+
 class Events(Protocol):
     """Where the tenants' acknowledgements are written down: either log."""
 
@@ -75,11 +95,17 @@ class TenantWatch:
         self._last_generation: dict[Key, int] = {}
         self._seen_ns: dict[Key, int] = {}  # since when
         self._harvest = Harvest()
+        self._costs = Costs()
         self.missed = 0  # acknowledgements overwritten before they were read
 
     def closed(self, flight: Flight) -> None:
         """`flight` closed the gate; its generation is known."""
         self._closes.append(Close(flight))
+
+    @property
+    def costs_ns(self) -> tuple[int, int]:
+        """What a stop and a resume take a tenant."""
+        return self._costs.ns
 
     def harvested_ns(self, now_ns: int) -> int:
         """Time in which a tenant ran, since the first look."""
@@ -122,6 +148,7 @@ class TenantWatch:
                 close = self._join(key, ack)  # of a GPU job the last rank counts: `valve run` waits for it
         elif is_job:
             self._harvest.started(key, ack.done_ns)
+        self._costs.take(ack)
         self._record(tenant, ack, close)
         self._last_generation[key] = ack.generation
 

@@ -28,7 +28,13 @@ SPAN_NS = 60_000_000_000
 EVENTS = 8
 LABEL = 18  # columns in front of a strip
 BARS = " ▁▂▃▄▅▆▇█"
-GATES = {"open": ("○ open", "yellow"), "closed": ("■ closed", "blue"), "cooling": ("◔ cooling", "green")}
+GATES = {
+    "open": ("○ open", "yellow"),
+    "slice": ("◐ slice", "yellow"),
+    "closed": ("■ closed", "blue"),
+    "cooling": ("◔ cooling", "green"),
+}
+OPEN_GATES = ("open", "slice")
 KINDS = {
     "close": "gate closed",
     "open": "gate opened",
@@ -67,9 +73,10 @@ class Screen:
 
     def _strips(self, frame: Record, width: int) -> RenderableType:
         columns = max(width - LABEL, 10)
+        closed = frame["gate"] not in OPEN_GATES
         lines = [
             ("in flight", self._flight_bars(frame["t_ns"] - SPAN_NS, columns), "blue"),
-            ("gate", self._strip(self._gate, frame["t_ns"], columns, frame["gate"] != "open"), "green"),
+            ("gate", self._strip(self._gate, frame["t_ns"], columns, closed), "green"),
         ]
         for job in [tenant for tenant in frame["tenants"] if not tenant["runner_pid"]]:
             strip = self._tenants.get((job["row"], job["pid"]), Strip())
@@ -109,6 +116,8 @@ def label(name: str) -> str:
 def header(frame: Record, note: str) -> Text:
     words = f"  {frame['upstream']} ({frame['engine']}), mode {frame['mode']}, {frame['version']}  "
     text = Text.assemble(("valve", "bold"), words, (note or "q: quit", "bold red" if note else "dim"))
+    if frame["budget"] and frame["budget"]["problem"]:
+        text.append(f"\n{frame['budget']['problem']}", style="bold red")
     if not frame["gated"]:
         why = frame["problem"] or f"mode {frame['mode']}"
         text.append(f"\nnothing is stopped: {why}", style="bold red")
@@ -128,7 +137,23 @@ def figures(frame: Record) -> Table:
     if shares:
         used = min(shares["harvested"] / shares["drained"], 1.0) if shares["drained"] else 0.0
         table.add_row("idle", f"{shares['drained']:.0%} of the last minute", "used", f"{used:.0%} of that")
+    if frame["budget"]:
+        table.add_row("budget", budget_text(frame["budget"]), "slices", slices_text(frame["budget"], shares))
     return table
+
+
+def budget_text(budget: Record) -> str:
+    """What is promised, what of it is spent, and what the request with least has left."""
+    if not budget["slo_ms"]:
+        return "measuring the baseline"
+    spent = "-" if budget["spent"] is None else f"{budget['spent']:.0%}"
+    left = "-" if budget["balance_ms"] is None else f"{budget['balance_ms']:.0f} ms"
+    return f"TPOT {budget['slo_ms']:.3g} ms: {spent} spent, least left {left}"
+
+
+def slices_text(budget: Record, shares: Record | None) -> str:
+    share = f"{shares['sliced']:.0%} of the last minute; " if shares else ""
+    return f"{share}{budget['missed']} of {budget['sliced']} requests above the SLO"
 
 
 def tenant_table(frame: Record) -> RenderableType:
@@ -175,6 +200,12 @@ def plain_table(*titles: str) -> Table:
 
 
 def event_text(event: Record) -> str:
+    if event["kind"] == "stopped" and "latency_ns" in event and not event["request_id"]:
+        return f"{event['job']}, {us(event['latency_ns'] / 1000)} after a slice"
+    if event["kind"] == "close" and not event["request_id"]:
+        return "the slice is over"
+    if "slice_until_ns" in event:
+        return f"for a slice of {(event['slice_until_ns'] - event['t_ns']) / 1e6:.0f} ms"
     if event["kind"] == "stopped" and "latency_ns" in event:
         return f"{event['job']}, {us(event['latency_ns'] / 1000)} after request {event['request_id']}"
     if event["kind"] == "close":

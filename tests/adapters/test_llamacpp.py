@@ -4,7 +4,7 @@ import httpx
 import pytest
 
 from valve_adapters.adapter import Load
-from valve_adapters.llamacpp import LlamaCppAdapter, from_metrics, from_slots
+from valve_adapters.llamacpp import LlamaCppAdapter, from_metrics, from_slots, slots_of
 
 ADAPTER = LlamaCppAdapter()
 METRICS = b"""# HELP llamacpp:predicted_tokens_seconds Average generation throughput in tokens/s.
@@ -18,6 +18,12 @@ llamacpp:requests_processing 2
 llamacpp:requests_deferred 3
 """
 SLOTS = b'[{"id":0,"is_processing":true,"n_ctx":512},{"id":1,"is_processing":false,"n_ctx":512}]'
+
+
+def test_how_many_requests_it_runs_together() -> None:
+    assert slots_of(b'{"default_generation_settings":{},"total_slots":4,"model_path":"m.gguf"}') == 4
+    for other in (b"{}", b"[]", b'{"total_slots":"4"}', b"not json", b"null"):
+        assert slots_of(other) == 0
 
 
 INFERENCE = """

@@ -21,6 +21,7 @@ from typing import Any
 import httpx
 import orjson
 
+PACE_S = 0.005  # between two tokens
 DEADLINE_S = 20.0  # generous: machines are slow and shared
 
 # Counts for ever into a shared mapping: moves exactly while the tenant computes.
@@ -53,7 +54,7 @@ class ScriptedEngine:
     def __init__(self, port: int = 0) -> None:
         self.release = threading.Event()
         self.arrived = threading.Semaphore(0)
-        self.behave = "stream"  # or "die": cut the connection after the first token
+        self.behave = "stream"  # "die": cut the connection after the first token; "pace": go on with tokens
         self.traceparents: list[str | None] = []
         engine = self
 
@@ -76,6 +77,8 @@ class ScriptedEngine:
                     self.connection.shutdown(socket.SHUT_RDWR)
                     self.close_connection = True
                     return
+                while engine.behave == "pace" and not engine.release.wait(PACE_S):
+                    self.event(b'{"choices":[{"delta":{"content":"and"}}]}')
                 engine.release.wait(DEADLINE_S)
                 self.event(b'{"choices":[{"delta":{"content":"two"},"finish_reason":"stop"}]}')
                 self.event(b'{"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":2}}')
@@ -110,10 +113,15 @@ class Sidecar:
     """A real `valve serve`; `listen` and `admin` are read from the line that says it is ready."""
 
     def __init__(self, runtime_dir: Path, upstream: str, *options: str) -> None:
+        self.runtime_dir = runtime_dir
         self.process = start_valve(
             runtime_dir, "serve", "--upstream", upstream, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0",
             "--device", "cpu", "--cooldown-ms", "20", *options, stderr=subprocess.PIPE,
         )  # fmt: skip
+        self.read_lines()
+
+    def read_lines(self) -> None:
+        """Of its standard error, from now on."""
         self.lines: list[str] = []
         self.listen = self.admin = ""
         self._reader = threading.Thread(target=self._read, daemon=True)

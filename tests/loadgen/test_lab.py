@@ -8,11 +8,9 @@ from pathlib import Path
 import pytest
 
 from valve_loadgen import lab as labs
-from valve_loadgen.cpus import place
 from valve_loadgen.engines import Engine
 from valve_loadgen.errors import BenchError
-from valve_loadgen.lab import SERVING, Lab, healthy, opened_lab
-from valve_loadgen.processes import Processes
+from valve_loadgen.lab import SERVING, healthy, opened_lab
 from valve_loadgen.target import Target
 
 
@@ -43,37 +41,6 @@ def test_the_line_that_tells_where_the_sidecar_serves() -> None:
     found = SERVING.search(line)
     assert found
     assert Target.parse(found[1]) == Target("127.0.0.1", 43210)
-
-
-Page = dict[str, object]
-
-
-async def read_pages(monkeypatch: pytest.MonkeyPatch, pages: list[Page]) -> tuple[list[Page], list[str]]:
-    asked: list[str] = []
-
-    async def read(_lab: Lab, path: str) -> Page:
-        asked.append(path)
-        return pages.pop(0)
-
-    monkeypatch.setattr(Lab, "_read", read)
-    monkeypatch.setattr("valve_loadgen.lab.PAGE", 2)
-    with Processes() as processes:
-        return await Lab(processes, place({0, 1})).new_events(), asked
-
-
-async def test_events_are_read_to_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    pages: list[Page] = [
-        {"events": [{"seq": 0}, {"seq": 1}], "next": 2, "dropped": 0},
-        {"events": [{"seq": 2}], "next": 3, "dropped": 0},
-    ]
-    events, asked = await read_pages(monkeypatch, pages)
-    assert events == [{"seq": 0}, {"seq": 1}, {"seq": 2}]
-    assert asked == ["/events?since=0&limit=2", "/events?since=2&limit=2"]
-
-
-async def test_lost_events_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(BenchError, match="dropped 5 events"):
-        await read_pages(monkeypatch, [{"events": [], "next": 9, "dropped": 5}])
 
 
 def constant(port: int, _threads: int, _cores: str) -> list[str]:

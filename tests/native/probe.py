@@ -7,6 +7,7 @@ from ctypes import (
     POINTER,
     Structure,
     c_char_p,
+    c_double,
     c_int,
     c_int32,
     c_int64,
@@ -16,6 +17,8 @@ from ctypes import (
     c_void_p,
 )
 from pathlib import Path
+
+from valve_sidecar.budget import Account, Goal
 
 LIBRARY = Path(__file__).parents[2] / "build" / "native" / "native" / "libvalve_probe.so"
 
@@ -48,6 +51,13 @@ class Step(Structure):
     _fields_ = tuple((name, c_uint64) for name in ("action", "epoch", "state", "held", "released"))
 
 
+class BudgetFigures(Structure):
+    _fields_ = (
+        *((name, c_uint64) for name in ("slices", "cut", "ended", "missed", "slo", "period", "slice_end")),
+        *((name, c_double) for name in ("reserve", "base", "window")),
+    )
+
+
 class Facts(Structure):
     """What an answer tells, texts as (size, bytes)."""
 
@@ -75,6 +85,8 @@ for _name, _result in (
     ("probe_tokens_feed", c_uint64),
     ("probe_tokens_total", c_uint64),
     ("probe_controller_new", c_void_p),
+    ("probe_budget_new", c_void_p),
+    ("probe_budget_decide", ctypes.c_bool),
     ("probe_ends_new", c_void_p),
     ("probe_traceparent", ctypes.c_bool),
     ("probe_size", c_size_t),
@@ -88,6 +100,16 @@ _library.probe_ends_keep.argtypes = (c_void_p, c_char_p, c_size_t)
 _library.probe_ends_read.argtypes = (c_void_p, POINTER(Facts))
 _library.probe_traceparent.argtypes = (c_char_p, c_size_t, POINTER(c_uint64 * 4))
 _library.probe_controller_call.argtypes = (c_void_p, c_int, c_uint64, POINTER(Step))
+_library.probe_budget_new.argtypes = (c_uint64, c_double, c_uint64, c_uint64)
+_library.probe_budget_account.argtypes = (
+    *(c_void_p, c_int, ctypes.c_bool),
+    *(c_uint64, c_uint64, c_uint64, ctypes.c_bool),
+)
+_library.probe_budget_decide.argtypes = (c_void_p, c_uint64, POINTER(c_uint64))
+_library.probe_budget_decoded.argtypes = (c_void_p, c_int, c_uint64, c_uint64, ctypes.c_bool)
+_library.probe_budget_finished.argtypes = (c_void_p, c_int, c_uint64)
+_library.probe_budget_learn.argtypes = (c_void_p, c_int, c_uint64, c_uint64)
+_library.probe_budget_figures.argtypes = (c_void_p, POINTER(BudgetFigures))
 
 
 def read_request(data: bytes) -> Head:
@@ -185,3 +207,40 @@ class Controller:
 
     def close(self) -> None:
         _library.probe_free(self._controller)
+
+
+LESSONS = ("closed", "first_token", "costs", "load")
+
+
+class BudgetProbe:
+    """Requests are told by number."""
+
+    def __init__(self, goal: Goal) -> None:
+        self._budget = _library.probe_budget_new(goal.slo_ns, goal.over, goal.ttft_ns, goal.period_min_ns)
+
+    def account(self, key: int, account: Account) -> None:
+        _library.probe_budget_account(
+            self._budget, key, True, account.since_ns, account.last_ns, account.tokens, account.held_back
+        )
+
+    def decide(self, now_ns: int) -> tuple[bool, int]:
+        wake_ns = c_uint64()
+        is_open = _library.probe_budget_decide(self._budget, now_ns, ctypes.byref(wake_ns))
+        return is_open, wake_ns.value
+
+    def decoded(self, key: int, now_ns: int, tokens: int, *, calm: bool) -> None:
+        _library.probe_budget_decoded(self._budget, key, now_ns, tokens, calm)
+
+    def finished(self, key: int, tokens: int) -> None:
+        _library.probe_budget_finished(self._budget, key, tokens)
+
+    def learn(self, what: str, first: int, second: int) -> None:
+        _library.probe_budget_learn(self._budget, LESSONS.index(what), first, second)
+
+    def figures(self) -> tuple[float, ...]:
+        figures = BudgetFigures()
+        _library.probe_budget_figures(self._budget, ctypes.byref(figures))
+        return tuple(getattr(figures, name) for name, _ in BudgetFigures._fields_)
+
+    def close(self) -> None:
+        _library.probe_free(self._budget)

@@ -35,10 +35,10 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert re.match(r"\d+\.\d+\.\d+", capsys.readouterr().out)
 
 
-def test_errors_are_one_line_and_an_exit_code(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_errors_are_one_line_and_an_exit_code(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     code = main(["serve", "--upstream", "ftp://engine:1", "--runtime-dir", str(tmp_path)])
     assert code == 2
-    (line,) = capsys.readouterr().err.splitlines()
+    (line,) = capfd.readouterr().err.splitlines()
     assert line.startswith("valve serve: ")
 
 

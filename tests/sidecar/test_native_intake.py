@@ -10,10 +10,11 @@ import pytest
 
 from valve_adapters.registry import by_name
 from valve_sidecar import native
+from valve_sidecar.budget import Goal
 from valve_sidecar.config import Mode
 from valve_sidecar.events import EventLog
 from valve_sidecar.flight import Flight, Outcome
-from valve_sidecar.native_intake import NativeIntake
+from valve_sidecar.native_intake import RECENT_FLIGHTS, NativeIntake
 from valve_sidecar.trace import TraceContext
 
 EVENT = b'data: {"choices":[{"index":0,"delta":{"content":"x"}}]}\n\n'
@@ -39,12 +40,15 @@ class Asked:
 class Driver:
     """Calls the intake as the data plane does."""
 
-    def __init__(self, mode: Mode = Mode.ENFORCE, trace_share: float | None = None) -> None:
+    def __init__(
+        self, mode: Mode = Mode.ENFORCE, goal: Goal | None = None, trace_share: float | None = None
+    ) -> None:
         self.adapter = Asked()
         self.intake = NativeIntake(
             self.adapter,  # type: ignore[arg-type]
             mode,
             0,
+            goal,
             measures_arrivals=True,
             trace_share=trace_share,
             worker=3,
@@ -88,12 +92,22 @@ class Driver:
     def tick(self) -> int:
         return int(self.calls.tick(self.intake.handle, time.monotonic_ns()))
 
+    def hold_back(self, flight: int, *, held: bool) -> None:
+        self.calls.hold_back(self.intake.handle, flight, held)
+
+    def tick_until_a_slice(self, flight: int) -> None:
+        end_s = time.monotonic() + 20.0
+        while not self.intake.stats.slice_until_ns:
+            assert time.monotonic() < end_s
+            self.progress(flight, EVENT)  # there has to be one in each period
+            self.tick()
+
     @property
     def gate(self) -> str:
         return native.STATES[self.intake.stats.state]
 
     def events(self, kind: str) -> list[dict[str, object]]:
-        return [event for event in self.intake.since(0, 1000)["events"] if event["kind"] == kind]
+        return [event for event in self.intake.since(0, 10_000)["events"] if event["kind"] == kind]
 
 
 @pytest.fixture
@@ -101,6 +115,66 @@ def driver() -> Iterator[Driver]:
     driver = Driver()
     yield driver
     driver.intake.close()
+
+
+@pytest.fixture
+def budgeted() -> Iterator[Driver]:
+    driver = Driver(goal=Goal(slo_ns=2_000_000_000))  # periods of 4 s
+    yield driver
+    driver.intake.close()
+
+
+def stream(driver: Driver, request_id: str) -> int:
+    """A request that has earned 100 SLOs by now."""
+    flight = driver.arrive("POST", "/v1/completions", request_id)
+    assert flight is not None
+    driver.progress(flight, EVENT)
+    driver.progress(flight, 100 * EVENT)
+    return flight
+
+
+def test_a_slice_opens_for_a_stream_and_an_arrival_ends_it(budgeted: Driver) -> None:
+    first = stream(budgeted, "r-1")
+    budgeted.tick_until_a_slice(first)
+    (opened,) = budgeted.events("open")
+    assert opened["slice_until_ns"] == budgeted.intake.stats.slice_until_ns
+    assert int(str(opened["slice_until_ns"])) % 2**32 == 0
+    second = budgeted.arrive("POST", "/v1/completions", "r-2")
+    assert second is not None
+    stats = budgeted.intake.stats
+    assert (stats.slice_until_ns, stats.slices, stats.slices_cut) == (0, 1, 1)
+    assert [event["request_id"] for event in budgeted.events("close")] == ["r-1", "r-2"]
+    for flight in (first, second):
+        budgeted.finish(flight, Outcome.COMPLETED)
+    told = {event["request_id"]: event for event in budgeted.events("request")}
+    assert [told[name]["slices_seen"] for name in ("r-1", "r-2")] == [1, 0]
+    assert [told[name]["closes_seen"] for name in ("r-1", "r-2")] == [1, 0]
+    assert (stats.sliced, stats.sliced_missed) == (1, 0)
+    assert 0 < stats.spent_ns < stats.earned_ns
+
+
+def test_the_end_of_the_last_request_and_the_engines_word_end_a_slice(budgeted: Driver) -> None:
+    flight = stream(budgeted, "r-1")
+    budgeted.tick_until_a_slice(flight)
+    native.library().set_load(budgeted.intake.handle, 1, 0)
+    assert budgeted.intake.stats.slice_until_ns == 0
+    assert [event["request_id"] for event in budgeted.events("close")] == ["r-1", ""]
+    native.library().set_load(budgeted.intake.handle, 0, 0)
+    budgeted.finish(flight, Outcome.COMPLETED)
+    assert budgeted.gate == "cooling"
+
+
+def test_a_client_that_takes_nothing_does_not_spend_its_budget(budgeted: Driver) -> None:
+    begun_ns = time.monotonic_ns()
+    flight = stream(budgeted, "r-1")
+    budgeted.hold_back(flight, held=True)
+    held_ns = time.monotonic_ns()
+    time.sleep(0.02)
+    taken_ns = time.monotonic_ns()
+    budgeted.hold_back(flight, held=False)
+    budgeted.finish(flight, Outcome.COMPLETED)
+    counted_ns = held_ns - begun_ns + time.monotonic_ns() - taken_ns
+    assert budgeted.intake.stats.spent_ns <= counted_ns
 
 
 def test_the_adapter_is_asked_once_for_each_method_path_and_upgrade(driver: Driver) -> None:
@@ -248,6 +322,16 @@ def test_what_the_answer_tells_of_itself(driver: Driver) -> None:
     assert driver.intake.stats.input_tokens == 12
 
 
+def test_what_was_read_for_the_metrics_is_told_the_same(driver: Driver) -> None:
+    for number in range(RECENT_FLIGHTS + 10):
+        flight = driver.arrive("POST", "/v1/completions", f"r-{number}")
+        assert flight is not None
+        driver.finish(flight, Outcome.COMPLETED)
+    before = driver.events("request")
+    driver.intake.flights_since(0)
+    assert driver.events("request") == before
+
+
 def test_a_websocket_s_bytes_are_no_answer(driver: Driver) -> None:
     flight = driver.arrive("GET", "/v1/realtime", upgrade=True)
     assert flight is not None
@@ -330,6 +414,12 @@ def test_made_events_take_their_place(driver: Driver) -> None:
     record = {"kind": "stopped", "t_ns": 5, "job": "batch", "row": 1}
     driver.intake.add(record)
     assert driver.intake.since(0, 10)["events"] == [{"seq": 0, "worker": 3, **record}]
+
+
+def test_where_the_log_ends_is_told_to_who_asks_for_no_event(driver: Driver) -> None:
+    driver.intake.add({"kind": "x", "t_ns": 1})
+    assert driver.intake.since(1 << 62, 0)["next"] == 1
+    assert driver.intake.since(0, 0) == {"events": [], "next": 0, "dropped": 0}
 
 
 def test_the_log_keeps_the_last_events_and_tells_how_many_are_gone(driver: Driver) -> None:

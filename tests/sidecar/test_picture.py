@@ -13,9 +13,9 @@ S = 1_000_000_000
 
 def state(t_ns: int = 100 * S, **changes: Any) -> dict[str, Any]:
     names = dict.fromkeys(("version", "mode", "policy", "engine", "upstream", "problem"), "x")
-    counters = {"closes_per_request_max": 1, "gate_closes": 3}
+    counters = {"closes_per_request_max": 1, "gate_closes": 3, "slice_s": 0.0}
     times = {"gate_closed_s": 10.0, "drained_s": 20.0, "harvested_s": 15.0}
-    gate = {"gate": "open", "gated": True, "in_flight": 0, "cooldown_ms": 50.0}
+    gate = {"gate": "open", "gated": True, "in_flight": 0, "cooldown_ms": 50.0, "budget": None}
     told = {"t_ns": t_ns, "tenants": [], "memory": [], "workers": [], "counters": counters | times}
     return names | gate | told | changes
 
@@ -70,12 +70,14 @@ def test_shares_are_of_the_last_minute() -> None:
     picture = Picture()
     for second in range(200):
         seconds = {"gate_closed_s": 0.5 * second, "drained_s": 0.8 * second, "harvested_s": 0.4 * second}
-        counters = {"closes_per_request_max": 1, "gate_closes": 3} | seconds
+        seconds["slice_s"] = 0.1 * second
+        counters = {"closes_per_request_max": 1, "gate_closes": 3, "slice_s": 0.0} | seconds
         shares = picture.frame(state(second * S, counters=counters, workers=[1, 2]))["shares"]
     assert {name: round(share, 6) for name, share in shares.items()} == {
         "closed": 0.25,
         "drained": 0.4,
         "harvested": 0.4,
+        "sliced": 0.05,
     }
 
 

@@ -7,6 +7,7 @@ from valve_loadgen.plan.routing import DEDICATED, OBSERVED, PACK_FIRST
 ALMOST_NOTHING, LITTLE, MUCH = 0.05, 0.15, 0.40
 BEYOND_CHANCE = 0.05
 BETTER = 1.5
+MISSED = 0.01
 QUEUED_MS = 10_000.0
 
 
@@ -46,6 +47,21 @@ def case(plan: Plan) -> str:
     return _pool(plan, head)
 
 
+def _budget(plan: Plan) -> str:
+    """What policy budget would do at about this load, under the routing as it is."""
+    points = plan.policies.by_routing.get(plan.chosen, []) if plan.policies and plan.load else []
+    point = min(points, key=lambda point: abs(point.load - (plan.load or 0.0)), default=None)
+    if plan.policies is None or point is None or point.met is None or point.met_alone is None:
+        return ""
+    if point.budget < max(point.drain * BETTER, ALMOST_NOTHING) or point.met < point.met_alone - MISSED:
+        return ""
+    return (
+        f"Policy budget would give {point.budget:.0%} at {point.load:.0%} load, if your users accept "
+        f"{plan.policies.slo_ms:g} ms a token: {point.met:.1%} of the requests stay within that. Its price: "
+        f"TTFT p50 {point.ttft_alone_ms:.0f} to {point.ttft_ms:.0f} ms (docs/policies.md)."
+    )
+
+
 def _pool(plan: Plan, head: Harvest) -> str:
     start = "Your replicas look like" if plan.chosen == OBSERVED else "Your case is"
     bursty = head.drained_fraction > head.by_chance + BEYOND_CHANCE
@@ -63,7 +79,7 @@ def _pool(plan: Plan, head: Harvest) -> str:
 
 
 def _remedies(plan: Plan) -> list[str]:
-    found = [_remedy(plan, name) for name in (PACK_FIRST, DEDICATED)]
+    found = [_budget(plan), *(_remedy(plan, name) for name in (PACK_FIRST, DEDICATED))]
     if plan.packed_fraction is not None and plan.packed_fraction > plan.headline.harvest_fraction * BETTER:
         found.append(
             f"Pack-first routing would help: with up to {plan.options.pack_limit} requests to a replica "

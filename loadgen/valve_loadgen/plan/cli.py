@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from valve_loadgen.plan.measured import Measured
     from valve_loadgen.plan.memory import MakePolicy
 
-SUMMARY = "what colocation would save on a fleet, from its own traffic"
 TRACES = (
     "request traces (CSV, JSONL; .gz), a ServeGen client table, an access log, or a Prometheus range query; "
     "several traces are several deployments"
@@ -43,6 +42,9 @@ def _add_fleet(parser: argparse.ArgumentParser) -> None:
     fleet.add_argument("--routing", help="yours: balanced, least_loaded, dedicated or pack_first")
     fleet.add_argument("--pack-limit", type=positive(int), help="requests to a replica with pack_first")
     fleet.add_argument("--cooldown-ms", type=positive(float), help="default: the sidecar's own rule")
+    fleet.add_argument(
+        "--slo-tpot-ms", type=positive(float), help="for policy budget; default: 6.25 steps (50 for 8b)"
+    )
 
 
 def _add_engine(parser: argparse.ArgumentParser) -> None:
@@ -101,6 +103,7 @@ def _plan(args: argparse.Namespace, policy: "MakePolicy | None") -> "Plan":
         args.routing,
         known.offline_speed if known else 1.0,
         args.seed,
+        args.slo_tpot_ms,
     )
     return fleet.plan(traffic, options, policy)
 

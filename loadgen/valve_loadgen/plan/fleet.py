@@ -14,6 +14,7 @@ from valve_loadgen.plan.kernel import Outcome
 from valve_loadgen.plan.memory import MakePolicy
 from valve_loadgen.plan.memory_plan import MemoryPlan, memory_plan
 from valve_loadgen.plan.observed import Observed
+from valve_loadgen.plan.policies import Comparison, Terms, compare, slo_ms_of
 from valve_loadgen.plan.requests import Requests
 from valve_loadgen.plan.routing import BALANCED, DEDICATED, OBSERVED, ROUTINGS
 
@@ -33,6 +34,8 @@ class Options:
     offline_speed: float = 1.0
     """The offline engine's speed while the gate is open, over its speed alone."""
     seed: int = 1
+    slo_tpot_ms: float | None = None
+    """What the budget policy may spend; None: SLO_STEPS steps of the engine."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,8 @@ class Plan:
     notes: list[str] = field(default_factory=list)
     memory: MemoryPlan | None = None
     """Of the chosen routing; None without token counts."""
+    policies: Comparison | None = None
+    """Drain against budget; None where no engine was simulated."""
 
     @property
     def headline(self) -> Harvest:
@@ -107,7 +112,17 @@ def plan(traffic: Traffic, options: Options, policy: MakePolicy | None = None) -
         known.packed_fraction if known else None,
         traffic.notes,
         memory,
+        _policies(traffic, options),
     )
+
+
+def _policies(traffic: Traffic, options: Options) -> Comparison | None:
+    """Over the traffic as it came, whatever the load asked for."""
+    if traffic.requests is None or traffic.engine or not len(traffic.requests):
+        return None
+    engine = options.engine
+    terms = Terms(options.cooldown_s, options.pack_limit, options.slo_tpot_ms or slo_ms_of(engine))
+    return compare(traffic.requests, engine, options.replicas, terms, options.seed)
 
 
 def _scaled(requests: Requests, engine: Engine, options: Options) -> Requests:

@@ -7,6 +7,7 @@ from valve_loadgen.plan import memory_plan, report
 from valve_loadgen.plan.advice import advice
 from valve_loadgen.plan.fleet import Plan
 from valve_loadgen.plan.harvest import GAP_EDGES_S, Harvest
+from valve_loadgen.plan.policies import LOADS, Comparison
 from valve_loadgen.plan.routing import BALANCED, DEDICATED, LEAST_LOADED, OBSERVED, PACK_FIRST
 from valve_loadgen.svg import Axis, Chart, percent
 
@@ -18,6 +19,12 @@ SHORT = {
     PACK_FIRST: "pack first",
     OBSERVED: "observed",
 }
+POLICIES = (
+    "Drain opens the gate only while nothing is in flight; budget opens it besides in slices while requests "
+    "decode, as long as each keeps the TPOT SLO. In a slice the online engine is taken to stand still, and "
+    "offline work to run at full speed. The table says drain / budget for every routing, by load, to which "
+    "up to 4,000 requests of this traffic are scaled, on at most 8 replicas or one for each deployment."
+)
 PAPER = (
     "The paper's own figures do not share one formula: 2170 GPUs saved of 8054 are 26.9 %, while a "
     "utilisation 34.6 % higher means 8054 x (1 - 1/1.346) = 2070 fewer GPUs for the same work. Hence every "
@@ -41,6 +48,7 @@ def html(plan: Plan, command: str) -> str:
             section("Harvested by routing", _by_routing(plan)),
             section("Harvested by cool-down", _by_cooldown(plan)),
         ),
+        *([section("Drain or budget?", *_policies(plan.policies, plan.chosen))] if plan.policies else []),
         section("The same traffic under every routing", _table(plan)),
         section("Harvested over time", _over_time(plan)),
         *_memory(plan),
@@ -109,6 +117,38 @@ def _by_cooldown(plan: Plan) -> str:
     chosen = next(i for i, swept in enumerate(sweep) if swept.cooldown_s == plan.options.cooldown_s)
     chart.rule("this plan", x=float(chosen))
     return chart.svg()
+
+
+def _policies(compared: Comparison, chosen: str) -> list[str]:
+    """One plot that makes the choice obvious: what each policy harvests, and who keeps the SLO."""
+    points = compared.by_routing[chosen]
+    chart = Chart(
+        f"Harvested by load under both policies, {SHORT[chosen]}",
+        Axis(0, LOADS[-1] + 0.05, "load, of the fleet's capacity", write=percent),
+        Axis(0, 1.08, "", write=percent),
+        width=1040,
+        height=300,
+    )
+    for colour, label, values in (
+        (1, f"harvested by budget, TPOT SLO {compared.slo_ms:g} ms", [(p.load, p.budget) for p in points]),
+        (0, "harvested by drain", [(p.load, p.drain) for p in points]),
+    ):
+        chart.area(values, colour, opacity=0.2)
+        chart.line(values, colour, label, dots=True)
+    chart.line([(p.load, p.met or 0.0) for p in points], 2, "requests within the SLO under budget", dots=True)
+    for point in points:
+        chart.text(point.load, point.budget, f"{point.budget:.0%}")
+    return [chart.svg(), paragraph(POLICIES, "soft"), _policy_table(compared)]
+
+
+def _policy_table(compared: Comparison) -> str:
+    """Every routing: drain / budget."""
+    head = ["routing", *(f"{load:.0%}" for load in LOADS)]
+    rows = [
+        [SHORT[name], *(f"{p.drain:.0%} / {p.budget:.0%}" for p in points)]
+        for name, points in compared.by_routing.items()
+    ]
+    return table(head, rows)
 
 
 def _table(plan: Plan) -> str:

@@ -7,7 +7,7 @@ import ctypes
 import os
 from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from functools import cache
 from pathlib import Path
@@ -49,6 +49,17 @@ class Outcome:
     gap_start: "array[float]"
     gap_end: "array[float]"
     gap_replica: "array[int]"
+    slice_s: float = 0.0
+    """Under the budget policy: time in slices, summed over replicas."""
+    slices: int = 0
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The budget policy: the TPOT SLO, and what it takes to stop a tenant."""
+
+    slo_s: float
+    stop_s: float
 
 
 @dataclass(frozen=True)
@@ -103,7 +114,13 @@ class _Outcome(ctypes.Structure):
         ("gap_end", ctypes.c_void_p),
         ("gap_replica", ctypes.c_void_p),
         ("gaps", U64),
+        ("slice_s", F64),
+        ("slices", U64),
     )
+
+
+class _Budget(ctypes.Structure):
+    _fields_ = (("slo_s", F64), ("stop_s", F64))
 
 
 class _Gaps(ctypes.Structure):
@@ -125,8 +142,11 @@ class _Blocks(ctypes.Structure):
     )
 
 
-def simulate(engine: Engine, requests: Requests, fleet: Fleet) -> Outcome:
-    """Serves every request of `requests` on `fleet`. Raises BenchError when it cannot."""
+def simulate(engine: Engine, requests: Requests, fleet: Fleet, budget: Budget | None = None) -> Outcome:
+    """Serves every request of `requests` on `fleet`; with `budget` under that policy, undisturbed else.
+
+    Raises BenchError when it cannot.
+    """
     bases = array("I", (base for base, _size in fleet.parts))
     sizes = array("I", (size for _base, size in fleet.parts))
     count, gaps = len(requests), len(requests) + fleet.replicas
@@ -140,18 +160,19 @@ def simulate(engine: Engine, requests: Requests, fleet: Fleet) -> Outcome:
         _u32(gaps),
     )
     told = _outcome(out)
-    error = _library().vlv_plan_simulate(
+    error = _library().vlv_plan_simulate_budget(
         ctypes.byref(_engine(engine)),
         ctypes.byref(_trace(requests)),
         ctypes.byref(
             _Fleet(fleet.replicas, len(fleet.parts), _at(bases), _at(sizes), fleet.rule, fleet.pack_limit)
         ),
+        ctypes.byref(_Budget(budget.slo_s, budget.stop_s)) if budget else None,
         ctypes.byref(told),
     )
     if error:
         raise BenchError(f"cannot simulate the fleet: {os.strerror(-error)}")
     del out.gap_start[told.gaps :], out.gap_end[told.gaps :], out.gap_replica[told.gaps :]
-    return out
+    return replace(out, slice_s=told.slice_s, slices=told.slices)
 
 
 def harvest(outcome: Outcome, span_s: float, cooldown_s: float, block_s: float) -> Blocks:

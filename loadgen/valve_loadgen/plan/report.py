@@ -1,5 +1,6 @@
 """Owns the plan's JSON and its printed form."""
 
+from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
@@ -26,6 +27,16 @@ HEADINGS = (
 )
 
 
+COMPARED = (
+    "load",
+    "drain\nharvests",
+    "budget\nharvests",
+    "within SLO\nalone / budget",
+    "TTFT ms p50\nalone / budget",
+    "slices/s",
+)
+
+
 def as_json(plan: Plan) -> dict[str, Any]:
     """The document of `valve plan --json` (docs/plan.md)."""
     head = plan.headline
@@ -36,6 +47,7 @@ def as_json(plan: Plan) -> dict[str, Any]:
         "preemptions_per_request": head.preemptions_per_request,
         "routing": {name: _routing(plan, each) for name, each in plan.harvests.items()},
         "interval": _interval(plan, head),
+        "policies": _policies(plan),
         "memory": plan.memory and plan.memory.as_json(),
         "advice": " ".join([*advice(plan), *plan.notes]),
     }
@@ -86,7 +98,7 @@ def render(plan: Plan) -> RenderableType:
     told = Text("\n".join(advice(plan)))
     told.stylize("bold", 0, told.plain.find("\n"))
     rest = [Text(plan.formula, style="dim"), *(Text(note, style="dim") for note in plan.notes)]
-    tables = [_routings(plan), _sweep(plan), *_memory(plan)]
+    tables = [_routings(plan), _sweep(plan), *_memory(plan), *([_comparison(plan)] if plan.policies else [])]
     return Group(Text(circumstances(plan), style="dim"), *tables, told, *rest)
 
 
@@ -145,6 +157,31 @@ def row(plan: Plan, harvest: Harvest) -> list[str]:
         "-" if not latency else f"{latency.ttft_p50_ms:.0f} / {number(latency.ttft_p99_ms, 0)}",
         number(latency.tpot_ms if latency else None, 1),
     ]
+
+
+def _policies(plan: Plan) -> dict[str, Any] | None:
+    if plan.policies is None:
+        return None
+    points = {name: [asdict(point) for point in each] for name, each in plan.policies.by_routing.items()}
+    return {"slo_tpot_ms": plan.policies.slo_ms, "routing": points}
+
+
+def _comparison(plan: Plan) -> Table:
+    """Drain against budget over load, under the chosen routing."""
+    assert plan.policies is not None
+    table = Table(title=f"Drain against budget, TPOT SLO {plan.policies.slo_ms:g} ms, {title(plan.chosen)}")
+    for index, heading in enumerate(COMPARED):
+        table.add_column(heading, justify="right" if index else "left")
+    for point in plan.policies.by_routing[plan.chosen]:
+        table.add_row(
+            f"{point.load:.0%}",
+            f"{point.drain:.1%}",
+            f"{point.budget:.1%}",
+            "-" if point.met is None else f"{point.met_alone:.1%} / {point.met:.1%}",
+            f"{point.ttft_alone_ms:.0f} / {point.ttft_ms:.0f}",
+            f"{point.slices_per_s:.1f}",
+        )
+    return table
 
 
 def _sweep(plan: Plan) -> Table:

@@ -34,6 +34,15 @@ struct vlv_intake_stats {
   /* Bytes readable to gate signalled: [i] counts up to 2^i us, the last one what is above. */
   VLV_ATOMIC(uint64_t) arrivals[VLV_ARRIVAL_BUCKETS + 1];
   VLV_ATOMIC(uint64_t) arrivals_sum_ns;
+  /* of the budget policy; 0 under drain */
+  VLV_ATOMIC(uint64_t) slices, slices_cut; /* opened; of those, ended before their time */
+  VLV_ATOMIC(uint64_t) slice_until_ns;     /* 0: none is open */
+  VLV_ATOMIC(uint64_t) slice_began_ns;     /* the last one */
+  VLV_ATOMIC(uint64_t) slice_ns;           /* time in slices that have ended */
+  VLV_ATOMIC(uint64_t) slo_ns, period_ns, reserve_ns, base_ns;
+  VLV_ATOMIC(uint64_t) balance_ns;            /* of the request in flight that has least; UINT64_MAX: none */
+  VLV_ATOMIC(uint64_t) earned_ns, spent_ns;   /* by requests that have ended */
+  VLV_ATOMIC(uint64_t) sliced, sliced_missed; /* requests that a slice was taken from; above the SLO */
 };
 
 struct vlv_intake_options {
@@ -41,7 +50,11 @@ struct vlv_intake_options {
   bool measures_arrivals;     /* fills `arrivals` */
   uint64_t fixed_cooldown_ns; /* UINT64_MAX: from the decode gaps */
   int notice_fd;              /* an eventfd */
-  double trace_share;         /* of the requests whose client has not decided; below 0: nothing is traced */
+  /* The budget policy, if one of the first two is not 0: the TPOT SLO, or how far above the baseline. */
+  uint64_t slo_tpot_ns;
+  double tpot_over;
+  uint64_t slo_ttft_ns, period_min_ns; /* 0: none */
+  double trace_share; /* of the requests whose client has not decided; below 0: nothing is traced */
   /* Whether a request makes the engine compute. Asked once for each method and path, on the plane's thread;
    * the answers are kept. */
   bool (*is_inference)(const char *method, size_t method_len, const char *path, size_t path_len,
@@ -65,6 +78,10 @@ VLV_API void vlv_intake_answer(void *intake, uint64_t epoch, uint64_t load);
 /* How long an engine that does not tell its load is taken to run on after a doubtful end; the time between
  * two questions to one that does. To be set before the first request. */
 VLV_API void vlv_intake_set_engine(void *intake, uint64_t guard_ns, uint64_t ask_again_ns);
+/* What the tenants' mechanism takes to stop and to resume. */
+VLV_API void vlv_intake_set_costs(void *intake, uint64_t stop_ns, uint64_t resume_ns);
+/* The engine's word for the budget: whether requests wait, how many it runs together (0: unknown). */
+VLV_API void vlv_intake_set_load(void *intake, uint64_t waiting, uint64_t capacity);
 /* The engine's rules have changed. */
 VLV_API void vlv_intake_forget_routes(void *intake, uint64_t unused, uint64_t also_unused);
 
@@ -82,11 +99,14 @@ enum vlv_event_kind { VLV_EVENT_CLOSE, VLV_EVENT_OPEN, VLV_EVENT_LAPSE, VLV_EVEN
 struct vlv_event {
   uint64_t number, t_ns;
   uint32_t kind, generation;
+  /* Of a request, or of the arrival that closed the gate: its head was readable. Of a close without a request
+   * id: when the slice was over. Of an opening: until when the slice goes; 0: drained. */
   uint64_t readable_ns;
   /* of a closing or a request that is traced; span_id 0: it is not */
   uint64_t trace_high, trace_low, span_id, parent_id;
   /* of a request */
-  uint64_t arrival_ns, gate_ns, first_token_ns, last_token_ns, finished_ns, max_gap_ns, tokens, closes_seen;
+  uint64_t arrival_ns, gate_ns, first_token_ns, last_token_ns, finished_ns, max_gap_ns, tokens, closes_seen,
+      slices_seen;
   uint32_t closed_gate, status, outcome, upgrade;
   uint32_t input_tokens, streamed; /* what its answer tells; of the texts, 0 bytes: it does not */
   uint32_t model_len, response_id_len, finish_reasons_len;

@@ -4,6 +4,7 @@
 
 #include "answer.h"
 #include "body.h"
+#include "budget.h"
 #include "controller.h"
 #include "head.h"
 #include "refusal.h"
@@ -216,6 +217,79 @@ VLV_API void probe_controller_call(struct probed_controller *probed, int what, u
   const struct controller *controller = &probed->controller;
   *out = (struct probed_step){step.action, step.epoch, controller->state, controller->held_count,
                               controller->released};
+}
+
+/* ---- the budget, with requests by number ---- */
+
+struct probed_budget {
+  struct budget budget;
+  struct account accounts[KEYS];
+  bool present[KEYS];
+};
+
+VLV_API struct probed_budget *probe_budget_new(uint64_t slo_ns, double over, uint64_t ttft_ns,
+                                               uint64_t period_min_ns) {
+  struct probed_budget *probed = calloc(1, sizeof *probed);
+  struct goal goal = {slo_ns, over, ttft_ns, period_min_ns};
+  budget_init(&probed->budget, &goal);
+  return probed;
+}
+
+VLV_API void probe_budget_account(struct probed_budget *probed, int key, bool present, uint64_t since_ns,
+                                  uint64_t last_ns, uint64_t tokens, bool held_back) {
+  struct account *account = &probed->accounts[key];
+  bool known = present && probed->present[key];
+  struct account before = known ? *account : (struct account){0};
+  probed->present[key] = present;
+  *account = before;
+  account->since_ns = since_ns;
+  account->last_ns = last_ns;
+  account->tokens = tokens;
+  account->held_back = held_back;
+}
+
+VLV_API bool probe_budget_decide(struct probed_budget *probed, uint64_t now_ns, uint64_t *wake_ns) {
+  uint64_t slices = probed->budget.slices;
+  struct standing standing = standing_of_none();
+  for (int i = 0; i < KEYS; i++)
+    if (probed->present[i]) standing_add(&standing, &probed->budget, &probed->accounts[i]);
+  struct verdict verdict = budget_decide(&probed->budget, &standing, now_ns);
+  for (int i = 0; i < KEYS; i++)
+    if (probed->present[i] && probed->budget.slices > slices) probed->accounts[i].sliced = true;
+  *wake_ns = verdict.wake_ns;
+  return verdict.open;
+}
+
+VLV_API void probe_budget_finished(struct probed_budget *probed, int key, uint64_t tokens) {
+  budget_finished(&probed->budget, &probed->accounts[key], tokens);
+  probed->present[key] = false;
+}
+
+VLV_API void probe_budget_decoded(struct probed_budget *probed, int key, uint64_t now_ns, uint64_t tokens,
+                                  bool calm) {
+  budget_decoded(&probed->budget, &probed->accounts[key], now_ns, tokens, calm);
+}
+
+enum probed_lesson { CLOSED, FIRST_TOKEN, COSTS, LOAD };
+
+VLV_API void probe_budget_learn(struct probed_budget *probed, int what, uint64_t first, uint64_t second) {
+  struct budget *budget = &probed->budget;
+  if (what == CLOSED) budget_close(budget, first);
+  if (what == FIRST_TOKEN) budget_first_token(budget, first, second);
+  if (what == COSTS) budget_costs(budget, first, second);
+  if (what == LOAD) budget_load(budget, first > 0, second);
+}
+
+struct probed_figures {
+  uint64_t slices, cut, ended, missed, slo_ns, period_ns, slice_end_ns;
+  double reserve_ns, base_ns, window;
+};
+
+VLV_API void probe_budget_figures(const struct probed_budget *probed, struct probed_figures *out) {
+  const struct budget *budget = &probed->budget;
+  *out = (struct probed_figures){budget->slices,  budget->cut,       budget->ended,        budget->missed,
+                                 budget->slo_ns,  budget->period_ns, budget->slice_end_ns, budget->reserve_ns,
+                                 budget->base_ns, budget->window};
 }
 
 /* ---- what the binding believes ---- */

@@ -24,7 +24,7 @@ def texts(told: Plan) -> set[str | None]:
 
 def test_a_long_tail_shows_every_routing() -> None:
     told = planned([0.5, 0.1])
-    assert len(charts(told)) == 5
+    assert len(charts(told)) == 6
     assert {"balanced", "least loaded", "dedicated", "pack first", "this plan"} <= texts(told)
 
 

@@ -20,6 +20,7 @@ KEYS = {
     "preemptions_per_request",
     "routing",
     "interval",
+    "policies",
     "advice",
     "memory",
 }
