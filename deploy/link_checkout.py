@@ -1,14 +1,18 @@
-"""Makes this virtual environment's `valve` run the checkout: its source roots on the path, and the command.
+"""Makes the virtual environment of this Python run the checkout: its source roots on the path, its entry
+points, and the command `valve`. With `--plugins` only what an engine's environment needs: the adapters and
+the entry points.
 
 An editable install would do the same, but build the C library a second time and in another place.
 """
 
 import sys
 import sysconfig
+import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE_ROOTS = ("sidecar", "gpu_runtime", "adapters", "loadgen")
+PLUGIN_ROOTS = ("adapters",)
 COMMAND = """#!{python}
 import sys
 
@@ -16,15 +20,39 @@ from valve_sidecar.cli import main
 
 sys.exit(main())
 """
+METADATA = """Metadata-Version: 2.1
+Name: {name}
+Version: {version}
+"""
 
 
-def main() -> None:
-    paths = "".join(f"{ROOT / folder}\n" for folder in SOURCE_ROOTS)
-    (Path(sysconfig.get_path("purelib")) / "valve-checkout.pth").write_text(paths)
-    command = Path(sysconfig.get_path("scripts")) / "valve"
-    command.write_text(COMMAND.format(python=sys.executable))
-    command.chmod(0o755)
+def main(*options: str) -> None:
+    packages, plugins = Path(sysconfig.get_path("purelib")), "--plugins" in options
+    roots = PLUGIN_ROOTS if plugins else SOURCE_ROOTS
+    (packages / "valve-checkout.pth").write_text("".join(f"{ROOT / folder}\n" for folder in roots))
+    describe(packages)
+    if not plugins:
+        command = Path(sysconfig.get_path("scripts")) / "valve"
+        command.write_text(COMMAND.format(python=sys.executable))
+        command.chmod(0o755)
+
+
+def describe(packages: Path) -> None:
+    """Writes what an installation would say of itself, entry points included."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    name, version = project["name"], f"{project['version']}+checkout"
+    folder = packages / f"{name.replace('-', '_')}-{version}.dist-info"
+    folder.mkdir(exist_ok=True)
+    (folder / "METADATA").write_text(METADATA.format(name=name, version=version))
+    (folder / "entry_points.txt").write_text("\n".join(groups(project["entry-points"])))
+
+
+def groups(entry_points: dict[str, dict[str, str]]) -> list[str]:
+    lines = []
+    for group, entries in entry_points.items():
+        lines += [f"[{group}]", *(f"{name} = {target}" for name, target in entries.items()), ""]
+    return lines
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

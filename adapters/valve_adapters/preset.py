@@ -26,6 +26,19 @@ class Limit:
 
 
 @dataclass(frozen=True, slots=True)
+class KvPool:
+    """How an engine is started on KV memory that comes and goes. `flags`: added, {bytes} is the pool's size.
+    `keywords`: the same for a program that takes no flags. `environment`: set where the user has not.
+    `refused`: flags that it cannot go together with, but for the value 1.
+    """
+
+    flags: tuple[tuple[str, ...], ...]
+    keywords: str
+    environment: Mapping[str, str] = field(default_factory=dict)
+    refused: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Preset:
     """`programs`: commands and Python packages that start this engine. `launchers`: consecutive words that
     make a command line take the engine's flags. `environment`: set where the user has not.
@@ -35,6 +48,7 @@ class Preset:
     launchers: tuple[tuple[str, str], ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     limit: Limit | None = None
+    kv_pool: KvPool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,26 +77,23 @@ def prepare(preset: Preset, argv: Sequence[str], environment: Mapping[str, str])
     limit = preset.limit
     if limit is None:
         return Prepared([*argv], added, 0)
-    own = environment.get(limit.variable) if limit.variable else _value(argv, limit.flag)
+    own = environment.get(limit.variable) if limit.variable else value_of(argv, limit.flag)
     if own is not None:
         return Prepared([*argv], added, _bound(own, limit))
     if limit.variable:
         return Prepared([*argv], added | {limit.variable: str(WEEK_S)}, 0)
-    if limit.flag and _takes_flags(preset, argv):
+    if limit.flag and takes_flags(preset, argv):
         return Prepared([*argv, limit.flag, str(WEEK_S)], added, 0, (limit.flag, str(WEEK_S)))
     return Prepared([*argv], added, SAFE_SHARE * limit.default_s)
 
 
-def _program(before: str, word: str) -> str:
-    return word.split(".")[0] if before == "-m" else Path(word).name
-
-
-def _takes_flags(preset: Preset, argv: Sequence[str]) -> bool:
+def takes_flags(preset: Preset, argv: Sequence[str]) -> bool:
+    """Whether the command takes the engine's flags, so that one can be appended."""
     words = [Path(word).name for word in argv]
     return any(pair in preset.launchers for pair in pairwise(words))
 
 
-def _value(argv: Sequence[str], flag: str) -> str | None:
+def value_of(argv: Sequence[str], flag: str) -> str | None:
     """The value that the command line gives the flag; the last one wins, as in argparse."""
     if not flag:
         return None
@@ -93,6 +104,10 @@ def _value(argv: Sequence[str], flag: str) -> str | None:
         elif word.startswith(f"{flag}="):
             found = word.removeprefix(f"{flag}=")
     return found
+
+
+def _program(before: str, word: str) -> str:
+    return word.split(".")[0] if before == "-m" else Path(word).name
 
 
 def _bound(own: str, limit: Limit) -> float:

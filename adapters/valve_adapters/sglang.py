@@ -11,7 +11,7 @@ import orjson
 
 from . import prometheus
 from .adapter import Kv, Load, TokenCounter
-from .preset import Limit, Preset
+from .preset import KvPool, Limit, Preset
 from .routes import computes
 from .tokens import ResponseCounter
 
@@ -71,6 +71,20 @@ IDLE_ROUTES = frozenset(
 )
 IDLE_ENDINGS = ("/cancel", "/count_tokens")
 
+# blocks/sglang.py refuses the rest. How many tokens fit the pool depends on the model: --max-total-tokens.
+KV_POOL = KvPool(
+    flags=(
+        ("--disable-radix-cache",),
+        ("--disable-overlap-schedule",),
+        ("--chunked-prefill-size", "-1"),
+        ("--page-size", "1"),
+    ),
+    keywords="sgl.Engine(..., disable_radix_cache=True, disable_overlap_schedule=True, "
+    "chunked_prefill_size=-1, page_size=1)",
+    environment={"SGLANG_ENABLE_STRICT_MEM_CHECK_DURING_IDLE": "0"},  # it takes held slots for a leak
+    refused=("--tp", "--tp-size", "--tensor-parallel-size", "--pp-size", "--dp", "--dp-size"),
+)
+
 # The limit is on a forward step (managers/scheduler_components/invariant_checker.py:494, utils/watchdog.py);
 # no environment variable sets it (arg_groups/fields/device.py:66).
 PRESET = Preset(
@@ -84,6 +98,7 @@ PRESET = Preset(
         "SGLANG_ENABLE_HEALTH_ENDPOINT_GENERATION": "0"
     },  # else a probe kills it (http_server.py:745)
     limit=Limit(300, flag="--watchdog-timeout"),
+    kv_pool=KV_POOL,
 )
 
 

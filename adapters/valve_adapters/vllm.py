@@ -8,7 +8,7 @@ import httpx
 
 from . import prometheus
 from .adapter import Kv, Load, TokenCounter
-from .preset import WEEK_S, Limit, Preset
+from .preset import WEEK_S, KvPool, Limit, Preset
 from .routes import computes
 from .tokens import ResponseCounter
 
@@ -50,14 +50,40 @@ IDLE_ROUTES = frozenset(
 )
 IDLE_ENDINGS = ("/cancel", "/count_tokens", "/derender", "/render")
 
+# blocks/vllm.py refuses what a program sets by itself. Block-outermost, so that a block lies on few pages; of
+# such layouts the one that most backends read.
+SCHEDULER = "valve_adapters.blocks.vllm.LeasedScheduler"
+KV_POOL = KvPool(
+    flags=(("--scheduler-cls", SCHEDULER), ("--kv-cache-memory-bytes", "{bytes}")),
+    keywords=f'LLM(..., scheduler_cls="{SCHEDULER}", kv_cache_memory_bytes={{bytes}})',
+    environment={"VLLM_KV_CACHE_LAYOUT": "BLHNC"},
+    refused=(
+        "--tensor-parallel-size",
+        "-tp",
+        "--pipeline-parallel-size",
+        "-pp",
+        "--data-parallel-size",
+        "-dp",
+        "--kv-transfer-config",
+        "--speculative-config",
+    ),
+)
+
 # The limit is on a step with several workers (v1/executor/multiproc_executor.py:414; envs.py:1864).
 PRESET = Preset(
     programs=("vllm",),
+    launchers=(
+        ("vllm", "serve"),
+        ("vllm", "run-batch"),
+        ("-m", "vllm.entrypoints.openai.api_server"),
+        ("-m", "vllm.entrypoints.openai.run_batch"),
+    ),
     environment={
         "VLLM_ENGINE_READY_TIMEOUT_S": str(WEEK_S),  # it may be stopped while it starts (envs.py:814)
         "VLLM_NO_USAGE_STATS": "1",
     },
     limit=Limit(300, variable="VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS"),
+    kv_pool=KV_POOL,
 )
 
 

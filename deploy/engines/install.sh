@@ -16,3 +16,4 @@ pip install gguf accelerate orjson ipython soundfile  # what SGLang and the conv
 pip install --no-deps sglang==0.5.23                  # its dependencies are CUDA packages; see stubs/
 cp -rT "$here/stubs" "$folder/stubs"
 "$folder/venv/bin/python" "$here/convert_model.py" "$gguf" "$folder/model"
+"$folder/venv/bin/python" "$here/../link_checkout.py" --plugins # for `valve run --kv-pool`

@@ -4,16 +4,12 @@ On a CPU: nice, SCHED_IDLE, or a cgroup of the least weight. What shares a GPU n
 """
 
 import contextlib
-import os
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
+from valve_loadgen.cpu_group import cpu_cgroup, limited
 from valve_loadgen.errors import BenchError
 
-CGROUP_ROOTS = (Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/cpu"), Path("/sys/fs/cgroup/cpu,cpuacct"))
-REMOVE_TIMEOUT_S = 10.0
 LEAST_WEIGHT = {"cpu.weight": "1", "cpu.shares": "2"}
 NO_GPU = "needs a GPU; both engines run on the CPU here"
 
@@ -79,54 +75,11 @@ def availability() -> dict[str, str | None]:
     return {name: baseline.refusal() for name, baseline in BASELINES.items()}
 
 
-def cpu_cgroup() -> Path | None:
-    """A directory in which a cgroup with cpu weights may be made: version 2, else 1."""
-    for root in CGROUP_ROOTS:
-        weighs = (root / "cpu.shares").is_file() or "cpu" in _subtree(root)
-        if weighs and os.access(root, os.W_OK):
-            return root
-    return None
-
-
-def _subtree(root: Path) -> list[str]:
-    file = root / "cgroup.subtree_control"
-    return file.read_text().split() if file.is_file() else []
-
-
 @contextlib.contextmanager
 def prepared(baselines: Sequence[Baseline]) -> Iterator[dict[str, tuple[str, ...]]]:
     """What precedes each baseline's command. Its processes must end before the context does."""
     with contextlib.ExitStack() as stack:
         yield {
-            each.name: stack.enter_context(_least_weight()) if each.cgroup else each.prefix
+            each.name: stack.enter_context(limited("least", LEAST_WEIGHT)) if each.cgroup else each.prefix
             for each in baselines
         }
-
-
-def _remove(group: Path) -> None:
-    """Once the last of its processes, killed just before, is gone. Raises OSError."""
-    deadline_s = time.monotonic() + REMOVE_TIMEOUT_S
-    while True:
-        try:
-            group.rmdir()
-            return
-        except OSError:
-            if time.monotonic() > deadline_s:
-                raise
-            time.sleep(0.05)
-
-
-@contextlib.contextmanager
-def _least_weight() -> Iterator[tuple[str, ...]]:
-    root = cpu_cgroup()
-    if root is None:
-        raise BenchError("no writable cgroup with the cpu controller")
-    group = root / f"valve-bench-{os.getpid()}"
-    group.mkdir()
-    try:
-        for file, weight in LEAST_WEIGHT.items():
-            if (group / file).exists():
-                (group / file).write_text(weight)
-        yield ("sh", "-c", f'echo $$ > {group}/cgroup.procs && exec "$@"', "sh")
-    finally:
-        _remove(group)

@@ -17,7 +17,7 @@ Parsers = argparse._SubParsersAction
 
 
 def add_arguments(subparsers: "Parsers[argparse.ArgumentParser]") -> None:
-    """Mounts run, demo, colocate, preemption, proxy and self-check."""
+    """Mounts run, demo, colocate, preemption, proxy, spread and self-check."""
     demo = subparsers.add_parser("demo", help="four arms on real engines, about three minutes")
     demo.add_argument("--out", type=Path, default=Path("out/demo"), help="report.json and logs (out/demo)")
     demo.set_defaults(bench_run=_demo)
@@ -31,6 +31,10 @@ def add_arguments(subparsers: "Parsers[argparse.ArgumentParser]") -> None:
     preemption.set_defaults(bench_run=_preemption)
     proxy = subparsers.add_parser("proxy", help="what the sidecar adds to a request, against other proxies")
     _add_proxy(proxy)
+    spread = subparsers.add_parser(
+        "spread", help="round robin against pack-first routing, before four sidecars"
+    )
+    _add_spread(spread)
     check = subparsers.add_parser("self-check", help="how exact the load generator is on this machine")
     check.add_argument("--rate", type=positive(float), default=1000.0, help="requests per second (1000)")
     check.add_argument("--seconds", type=positive(float), default=5.0, help="how long (5)")
@@ -39,7 +43,7 @@ def add_arguments(subparsers: "Parsers[argparse.ArgumentParser]") -> None:
     run = subparsers.add_parser("run", help="an open-loop run against any OpenAI-compatible URL")
     load_options.add_arguments(run)
     run.set_defaults(bench_run=_run)
-    for parser in (demo, colocate, preemption, proxy, check, run):
+    for parser in (demo, colocate, preemption, proxy, spread, check, run):
         parser.add_argument("--json", action="store_true", help="print the report as JSON and nothing else")
 
 
@@ -93,6 +97,18 @@ def _add_proxy(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--peer", action="append", default=[], help="only this proxy; repeatable (all found)")
     parser.add_argument("--plot", type=Path, help="an SVG of the figures")
     parser.set_defaults(bench_run=_proxy)
+
+
+def _add_spread(parser: argparse.ArgumentParser) -> None:
+    engines = "timed: keeps a GPU's time and computes nothing; llamacpp: a real one (timed)"
+    parser.add_argument("--engine", choices=("timed", "llamacpp"), default="timed", help=f"online, {engines}")
+    parser.add_argument("--replicas", type=positive(int), default=4, help="each a share of a core (4)")
+    parser.add_argument("--rounds", type=positive(int), default=3, help="of both arms (3)")
+    parser.add_argument("--window-s", type=positive(float), default=30.0, help="of an arm in a round (30)")
+    parser.add_argument(
+        "--out", type=Path, default=Path("out/spread"), help="report.json and logs (out/spread)"
+    )
+    parser.set_defaults(bench_run=_spread)
 
 
 def cooldown(text: str) -> float | None:
@@ -190,6 +206,20 @@ async def _proxy(args: argparse.Namespace) -> int:
     if not args.json:
         print(render(result))
     return _print_json(args, result)
+
+
+async def _spread(args: argparse.Namespace) -> int:
+    from valve_loadgen import spread_table
+    from valve_loadgen.screen import Screen
+    from valve_loadgen.spread import ALONE, ARMS, SpreadPlan, spread
+
+    plan = SpreadPlan(args.engine, args.replicas, args.rounds, args.window_s)
+    with Screen(plan.rounds * len((ALONE, *ARMS)), quiet=args.json) as screen:
+        report = await spread(plan, args.out, screen)
+    if not args.json:
+        spread_table.show(report)
+        print(f"report: {args.out / 'report.json'}, logs: {args.out / 'logs'}")
+    return _print_json(args, report)
 
 
 async def _run(args: argparse.Namespace) -> int:

@@ -48,7 +48,7 @@ class Lab:
         kind, target = ENGINES[engine], Target(port=free_port())
         command = kind.start(target.port, threads, cores(self.placement.engines), more)
         run = [sys.executable, "-m", "valve_sidecar", "run", "--job", name, "--"] if tenant else []
-        child = self._start(name, [*run, *command], self.placement.others if tenant else None)
+        child = self.start(name, [*run, *command], self.placement.others if tenant else None)
         await ready(child, lambda: healthy(target, kind.ready_path), ENGINE_START_S)
         return target
 
@@ -58,7 +58,7 @@ class Lab:
         command = [sys.executable, "-m", "valve_loadgen.session", str(self.processes.logs / name)]
         for kind, target, (_, prefix) in zip(kinds, targets, members, strict=True):
             command += [SEPARATOR, *prefix, *kind.start(target.port, 1, cores(self.placement.engines))]
-        child = self._start(name, command, None)
+        child = self.start(name, command, None)
         for kind, target in zip(kinds, targets, strict=True):
             await ready(child, partial(healthy, target, kind.ready_path), ENGINE_START_S)
         return targets
@@ -67,7 +67,7 @@ class Lab:
         """The constant engine, which computes nothing, on `cpus`."""
         port = free_port()
         command = [sys.executable, "-m", "valve_loadgen.constant_engine", "--port", str(port), *more]
-        child = self._start(name, command, cpus)
+        child = self.start(name, command, cpus)
         target = Target(port=port)
         await ready(child, lambda: healthy(target))
         return target
@@ -79,11 +79,12 @@ class Lab:
         admin = admin or self._admin
         command = [sys.executable, "-m", "valve_sidecar", "serve", "--upstream", str(upstream)]
         command += ["--listen", "127.0.0.1:0", "--admin", f"unix:{admin.path}", *more]
-        child = self._start(name, command, self.placement.others)
+        child = self.start(name, command, self.placement.others)
         await ready(child, admin.ready)
         return _serving_address(child)
 
-    def _start(self, name: str, command: Sequence[str], cpus: frozenset[int] | None) -> Child:
+    def start(self, name: str, command: Sequence[str], cpus: frozenset[int] | None) -> Child:
+        """A process on `cpus` (ours if None); its command goes into the report."""
         self.commands[name] = " ".join(command).replace(sys.executable, "python")
         return self.processes.start(name, command, cpus)
 

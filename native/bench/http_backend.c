@@ -16,6 +16,7 @@
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -200,6 +201,11 @@ static void prepare(void) {
   epoll_fd = epoll_create1(0);
 }
 
+/* By its number: the function is in glibc 2.35 and later only, the call in Linux 5.11. */
+static int wait_for_events(struct epoll_event *events, int most, const struct timespec *left) {
+  return (int)syscall(SYS_epoll_pwait2, epoll_fd, events, most, left, NULL, 0);
+}
+
 int main(int argc, char **argv) {
   prepare();
   int listener = listen_on((uint16_t)(argc > 1 ? atoi(argv[1]) : 0));
@@ -207,7 +213,7 @@ int main(int argc, char **argv) {
   epoll_ctl(epoll_fd, EPOLL_CTL_ADD, listener, &wanted);
   for (;;) {
     struct timespec left = stream();
-    int count = epoll_pwait2(epoll_fd, events, 256, &left, NULL);
+    int count = wait_for_events(events, 256, &left);
     for (int i = 0; i < count; i++)
       if (events[i].data.ptr == NULL)
         welcome(listener);

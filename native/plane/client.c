@@ -74,6 +74,7 @@ void client_close(struct client *client, enum vlv_outcome outcome, bool reset) {
   body_free(&client->upload);
   endpoint_close(&client->end, reset);
   list_remove(&client->all);
+  client_left(client->plane);
   bury(client->plane, &client->end);
 }
 

@@ -105,6 +105,8 @@ void endpoint_flush(struct endpoint *endpoint) {
 void endpoint_close(struct endpoint *endpoint, bool reset) {
   struct linger none = {.l_onoff = 1, .l_linger = 0};
   if (reset) setsockopt(endpoint->fd, SOL_SOCKET, SO_LINGER, &none, sizeof none);
+  /* Another process may hold a listening socket, too: epoll would go on to tell of it. */
+  if (endpoint->role == ROLE_LISTENER) epoll_ctl(endpoint->epoll_fd, EPOLL_CTL_DEL, endpoint->fd, NULL);
   if (endpoint->fd >= 0) close(endpoint->fd);
   endpoint->closed = true;
   endpoint->fd = -1;

@@ -69,6 +69,23 @@ static void stop_listening(struct vlv_plane *plane) {
   plane->listen_again_ns = 0;
 }
 
+void client_left(struct vlv_plane *plane) {
+  if (plane->retiring && list_empty(&plane->clients)) tell(plane->deserted_fd);
+}
+
+static void retire_task(void *context, uint64_t fd, uint64_t unused) {
+  struct vlv_plane *plane = context;
+  (void)unused;
+  plane->retiring = true;
+  plane->deserted_fd = (int)fd;
+  stop_listening(plane);
+  client_left(plane);
+}
+
+int vlv_plane_retire(struct vlv_plane *plane, int deserted_fd) {
+  return vlv_plane_post(plane, retire_task, plane, (uint64_t)deserted_fd, 0);
+}
+
 static void drain_task(void *context, uint64_t fd, uint64_t unused) {
   struct vlv_plane *plane = context;
   (void)unused;
@@ -80,6 +97,11 @@ static void drain_task(void *context, uint64_t fd, uint64_t unused) {
 
 int vlv_plane_drain(struct vlv_plane *plane, int drained_fd) {
   return vlv_plane_post(plane, drain_task, plane, (uint64_t)drained_fd, 0);
+}
+
+void vlv_plane_echo(void *plane, uint64_t fd, uint64_t unused) {
+  (void)plane, (void)unused;
+  tell((int)fd);
 }
 
 void vlv_plane_reuse_streams(void *plane, uint64_t reuse, uint64_t unused) {
@@ -247,7 +269,7 @@ static void init(struct vlv_plane *plane, const struct vlv_plane_options *option
                           &plane->pool,    &plane->ending, &plane->dying};
   for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) list_init(lists[i]);
   pthread_mutex_init(&plane->mutex, NULL);
-  plane->wake.fd = plane->arrivals.fd = plane->drained_fd = -1;
+  plane->wake.fd = plane->arrivals.fd = plane->drained_fd = plane->deserted_fd = -1;
   plane->keepalive_ns = (uint64_t)(options->keepalive_s * KEEPALIVE_SHARE * 1e9);
   plane->connect_timeout_s = options->connect_timeout_s;
   plane->connect_timeout_ns = (uint64_t)(options->connect_timeout_s * 1e9);

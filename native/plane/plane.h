@@ -84,10 +84,10 @@ struct vlv_plane {
   struct link clients;
   struct link idle, connecting, pool, ending; /* by endpoint.timer: oldest first */
   struct link dying;                          /* closed: freed after the present events */
-  bool draining, reuses_streams;
+  bool retiring, draining, reuses_streams;
   _Atomic bool stopping;
   bool coarse; /* the kernel waits by the millisecond */
-  int drained_fd;
+  int deserted_fd, drained_fd;
   _Atomic uint64_t exchanges;
   uint64_t keepalive_ns, connect_timeout_ns, now_ns, tick_ns;
   struct vlv_intake_calls calls;
@@ -123,6 +123,8 @@ void close_endpoint(struct endpoint *endpoint);
 /* Closed: freed once the present events are done. */
 void bury(struct vlv_plane *plane, struct endpoint *endpoint);
 void exchange_counted(struct vlv_plane *plane, int change);
+/* A connection has ended, and is in no list any more. */
+void client_left(struct vlv_plane *plane);
 void pieces_reset(struct pieces *pieces);
 
 /* ---- client.c: a client's connection ---- */

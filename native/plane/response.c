@@ -56,6 +56,7 @@ static void begin_body(struct engine *engine, const struct head *head) {
   enum framing framing = framing_of(client, head);
   engine->sent_as = framing_for(client, framing);
   client->last = client->last || !client->uploaded || engine->sent_as == FRAMING_UNTIL_CLOSE;
+  client->last = client->last || engine->plane->retiring;
   engine->ends = !lives_on(engine->plane, head);
   body_begin(&engine->download, framing, head->length);
   write_head(engine, head, (struct own){.framing = engine->sent_as, .connection = connection_field(client)});

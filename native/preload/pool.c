@@ -154,8 +154,10 @@ static void leave_ledger(struct pool *pool) {
   vlv_ledger_close(pool->ledger);
 }
 
-/* Memory first: a page is free in the ledger when it has none. */
+/* Nothing is under way any more where addresses go (as cudaFree() waits). Memory first: a page is free in the
+ * ledger when it has none. */
 static void tear_down(struct pool *pool) {
+  if (pool->range.memory != NULL) pool->vmm.synchronise();
   if (pool->table != NULL && pool->pages != NULL) lose_all(pool);
   if (pool->stream != NULL) pool->vmm.stream_destroy(pool->stream);
   release_memory(pool);

@@ -94,7 +94,7 @@ static void empty_stage(struct pool *pool) {
 }
 
 static bool fill_stage(struct pool *pool) {
-  vmm_memory memories[POOL_STAGE_PAGES];
+  vmm_memory memories[POOL_STAGE_PAGES] = {0};
   uint32_t count = pool->raw.count < POOL_STAGE_PAGES ? pool->raw.count : POOL_STAGE_PAGES;
   const struct pool_page *last = &pool->raw.items[pool->raw.count - count];
   for (uint32_t i = 0; i < count; i++) memories[i] = last[i].memory;

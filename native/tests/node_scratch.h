@@ -122,10 +122,11 @@ static inline uint32_t generation(struct vlv_node *node) {
 /* Runs `body` in a child that is a copy of this process; it must not return. */
 static inline pid_t spawn(void (*body)(void)) {
   fflush(NULL);
-  pid_t child = fork();
+  pid_t parent = getpid(), child = fork();
   CHECK(child >= 0);
   if (child == 0) {
     prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that fails leaves nobody behind */
+    if (getppid() != parent) _exit(9);
     body();
     _exit(9);
   }

@@ -73,10 +73,12 @@ static inline void engine_start(struct engine *engine, uint32_t start) {
   CHECK(vlv_pool_table_open(engine_path("pool", engine->number), &engine->table) == 0);
   engine->hammer = hammer_open(hammer_path);
   fflush(NULL);
+  pid_t parent = getpid();
   engine->pid = fork();
   CHECK(engine->pid >= 0);
   if (engine->pid > 0) return;
   prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (getppid() != parent) _exit(9);
   put_pool_settings(engine, start);
   execl(PROGRAMS "/pooled", "pooled", hammer_path, engine->online ? "online" : "offline", NULL);
   _exit(127);
@@ -94,7 +96,9 @@ static inline void engine_kill(struct engine *engine) {
 
 static inline void engine_leave(struct engine *engine) {
   atomic_store(&engine->hammer->leave, 1);
-  CHECK(wait_status(engine->pid) == 0);
+  int status = wait_status(engine->pid);
+  if (status != 0) fprintf(stderr, "engine %d ended with %d\n", engine->number, status);
+  CHECK(status == 0);
   engine_forget(engine);
 }
 

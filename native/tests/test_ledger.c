@@ -152,13 +152,14 @@ static void be_party(void) {
   uint32_t pages[8], choice = (uint32_t)getpid();
   struct vlv_ledger *ledger = open_ledger();
   struct vlv_party *party = join(ledger, VLV_ROLE_TENANT, LIMIT, 0);
-  for (;; choice++) {
+  for (uint64_t end_ns = vlv_now_ns() + 2 * STRESS_NS; vlv_now_ns() < end_ns; choice++) {
     uint32_t got = vlv_page_lease(party, 1 + choice % 8, pages);
     atomic_fetch_add(&control->leases, got);
     for (uint32_t i = 0; i < got; i++) use(party, pages[i], choice + i);
     vlv_ledger_announce(ledger);
     if (choice % 16 == 0) vlv_ledger_sweep(ledger);
   }
+  pause();
 }
 
 static void nobody_has_anothers_page_whoever_dies(void) {

@@ -8,16 +8,16 @@ request ids and job names stay on the machine.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Awaitable, Callable
-from errno import EADDRINUSE
+from collections.abc import Awaitable, Callable, Sequence
+from socket import socket
 from typing import Any
 
 import orjson
 from aiohttp import web
 
 from .address import Address
-from .errors import ListenError, SidecarError
-from .listener import remove_stale
+from .errors import SidecarError
+from .listener import Listener
 from .live import LivePage
 from .metrics import render_metrics
 from .sources import Sources
@@ -31,43 +31,36 @@ NOT_READY_STATUS = 503
 class AdminServer:
     """Serves `sources` on `address`. A unix socket is made with mode 0600 and removed at the end."""
 
-    def __init__(self, address: Address, sources: Sources) -> None:
+    def __init__(self, address: Address, sources: Sources, given: Sequence[socket] = ()) -> None:
         self._address, self._sources = address, sources
+        self._listener = Listener(address, given=given, option="--admin")
         self._runner = web.AppRunner(self._app(), access_log=None)
-        self.bound = address
-        self._serving = False
 
     async def start(self) -> None:
         """Raises ListenError."""
         await self._runner.setup()
-        try:
-            if self._address.path is not None:
-                self._refuse_taken()
-            await self._site().start()
-        except OSError as error:
-            raise ListenError(f"cannot listen on {self._address} for --admin: {error.strerror}") from error
-        self._serving = True
-        if self._address.path is None:
-            host, port = self._runner.addresses[0][:2]
-            self.bound = Address(host=host, port=port)
-        else:
-            self._address.path_object.chmod(0o600)
+        for sock in self._listener.bind():
+            await web.SockSite(self._runner, sock).start()
+        if self.bound.path is not None:
+            self.bound.path_object.chmod(0o600)
 
     async def stop(self) -> None:
+        """May be called again."""
+        self._listener.close()
         await self._runner.cleanup()
-        if self._serving and self._address.path is not None:
-            self._address.path_object.unlink(missing_ok=True)
 
-    def _refuse_taken(self) -> None:
-        """aiohttp would take a living server's socket away."""
-        remove_stale(self._address.path_object)
-        if self._address.path_object.exists():
-            raise OSError(EADDRINUSE, "Address already in use")
+    async def leave(self) -> None:
+        """A successor serves on the same sockets."""
+        self._listener.leave()
+        await self._runner.cleanup()
 
-    def _site(self) -> web.BaseSite:
-        if self._address.path is not None:
-            return web.UnixSite(self._runner, self._address.path)
-        return web.TCPSite(self._runner, self._address.host, self._address.port)
+    @property
+    def bound(self) -> Address:
+        return self._listener.bound
+
+    @property
+    def sockets(self) -> list[socket]:
+        return self._listener.sockets
 
     def _app(self) -> web.Application:
         app = web.Application()
@@ -76,7 +69,7 @@ class AdminServer:
             "/readyz": self._readyz,
             "/metrics": self._metrics,
         }
-        if is_local(self._address):
+        if is_local(self.bound):
             live = LivePage(self._sources)
             app.on_shutdown.append(live.close)
             routes |= {"/": live.page, "/live": live.stream, "/state": self._state, "/events": self._events}
@@ -85,7 +78,9 @@ class AdminServer:
         return app
 
     async def _healthz(self, _request: web.Request) -> web.Response:
-        return web.Response(text="ok\n")
+        if await self._sources.responds():
+            return web.Response(text="ok\n")
+        return web.Response(status=NOT_READY_STATUS, text="the data plane does not respond\n")
 
     async def _readyz(self, _request: web.Request) -> web.Response:
         problems = await self._sources.problems()

@@ -1,5 +1,5 @@
 """The `valve` command: its arguments, and which module does the work. Errors become one line and an exit
-code.
+code. A command's modules are imported when it is called: a sidecar must not carry the benchmarks' memory.
 """
 
 from __future__ import annotations
@@ -11,34 +11,30 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import orjson
 
-from valve_adapters.preset import WEEK_S, Prepared, prepare
+from valve_adapters.kv_pool import KvPoolError, left_to_the_program, on_pool
+from valve_adapters.preset import WEEK_S, Prepared, Preset, prepare
 from valve_adapters.registry import by_name, guess
-from valve_loadgen import cli as bench
-from valve_loadgen.plan import cli as plan
 from valve_runtime.devices import refuse_mps, resolve
-from valve_runtime.doctor import examine, healthy, render_checks
 from valve_runtime.errors import TenantError, ValveRuntimeError
 from valve_runtime.kv_pool import PoolOptions, check_devices, pages_of
+from valve_runtime.ledger import PAGE_BYTES
 from valve_runtime.notice import say
 from valve_runtime.recovery import recover
 from valve_runtime.run import RunOptions, run
 from valve_runtime.run_online import OnlineOptions, run_online
 from valve_runtime.rundir import choose_runtime_dir
 
-from .admin_client import AdminClient
 from .config import DATA_PLANES, ENGINES, LOG_LEVELS, POLICIES, Mode, ServeConfig, load_config
 from .errors import SidecarError
 from .logs import log_like_a_service, set_up_logging
-from .reclaim_limit import ReclaimLimit
-from .reservation import Reservation
-from .serve import serve
-from .status import read_status, render_status, watch_status
-from .tail import print_events
-from .top import top
-from .worker import installed_version
+from .version import installed_version
+
+if TYPE_CHECKING:
+    from .admin_client import AdminClient
 
 EPILOG = "Every option of serve can also be set as VALVE_<OPTION> or in a TOML file (--config)."
 
@@ -46,7 +42,8 @@ EPILOG = "Every option of serve can also be set as VALVE_<OPTION> or in a TOML f
 def main(arguments: list[str] | None = None) -> int:
     """Returns the exit code: 0 good, 1 failed, 2 wrong use; `valve run` passes its command's on."""
     set_up_logging()
-    args = _parser().parse_args(arguments)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    args = _parser(arguments[0] if arguments else "").parse_args(arguments)
     try:
         return int(args.act(args))
     except (SidecarError, ValveRuntimeError) as error:
@@ -54,7 +51,8 @@ def main(arguments: list[str] | None = None) -> int:
         return int(error.exit_code)
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(wanted: str) -> argparse.ArgumentParser:
+    """`wanted`: the command, for those whose modules know their arguments."""
     parser = argparse.ArgumentParser(prog="valve", description=__doc__.split(":")[0] if __doc__ else None)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_serve(commands)
@@ -65,12 +63,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_doctor(commands)
     version = commands.add_parser("version", help="print the version")
     version.set_defaults(act=_version)
-    benches = commands.add_parser("bench", help="measure: demo, colocate, preemption, proxy")
-    bench.add_arguments(benches.add_subparsers(dest="bench", required=True, metavar="BENCHMARK"))
-    benches.set_defaults(act=bench.main)
-    plans = commands.add_parser("plan", help=plan.SUMMARY)
-    plan.add_arguments(plans)
-    plans.set_defaults(act=partial(plan.main, policy=lambda _usage: Reservation(ReclaimLimit())))
+    _add_bench(commands, wanted == "bench")
+    _add_plan(commands, wanted == "plan")
     return parser
 
 
@@ -187,6 +181,27 @@ def _add_doctor(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser.set_defaults(act=_doctor)
 
 
+def _add_bench(commands: argparse._SubParsersAction[argparse.ArgumentParser], wanted: bool) -> None:
+    parser = commands.add_parser("bench", help="measure: demo, colocate, preemption, proxy")
+    if wanted:
+        from valve_loadgen import cli as bench
+
+        bench.add_arguments(parser.add_subparsers(dest="bench", required=True, metavar="BENCHMARK"))
+        parser.set_defaults(act=bench.main)
+
+
+def _add_plan(commands: argparse._SubParsersAction[argparse.ArgumentParser], wanted: bool) -> None:
+    parser = commands.add_parser("plan", help="what colocation would save on a fleet, from its own traffic")
+    if wanted:
+        from valve_loadgen.plan import cli as plan
+
+        from .reclaim_limit import ReclaimLimit
+        from .reservation import Reservation
+
+        plan.add_arguments(parser)
+        parser.set_defaults(act=partial(plan.main, policy=lambda _usage: Reservation(ReclaimLimit())))
+
+
 def _add_admin(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--admin", help="the sidecar's admin address (VALVE_ADMIN, else 127.0.0.1:8781)")
 
@@ -204,6 +219,8 @@ def _runtime_dir(args: argparse.Namespace) -> Path:
 
 
 def _serve(args: argparse.Namespace) -> int:
+    from .serve import serve
+
     keys = (
         "upstream",
         "listen",
@@ -244,10 +261,12 @@ def _run(args: argparse.Namespace) -> int:
     devices = resolve((*(args.device or ()), *gpus))
     refuse_mps(devices)
     pool = _pool(args, devices)
+    prepared = _prepare(args, argv, pool)
     if args.online and pool:
-        online = OnlineOptions(args.job, devices, _runtime_dir(args), pool, _names_gpus(args))
-        run_online(argv, online)
-    prepared = _prepare(args, argv)
+        online = OnlineOptions(
+            args.job, devices, _runtime_dir(args), pool, _names_gpus(args), prepared.environment
+        )
+        run_online(prepared.argv, online)
     options = RunOptions(
         args.job,
         devices,
@@ -274,17 +293,30 @@ def _pool(args: argparse.Namespace, devices: tuple[str, ...]) -> PoolOptions | N
     return PoolOptions(args.kv_pool, start, args.online)
 
 
-def _prepare(args: argparse.Namespace, argv: list[str]) -> Prepared:
-    """Applies the engine's preset, and tells what that changes."""
+def _prepare(args: argparse.Namespace, argv: list[str], pool: PoolOptions | None) -> Prepared:
+    """Applies the engine's preset, and tells what that changes. Raises TenantError."""
     adapter = guess(argv) if args.engine == "auto" else by_name(args.engine)
-    prepared = prepare(adapter.preset, argv, os.environ)
+    prepared = Prepared(argv, {}, 0) if args.online else prepare(adapter.preset, argv, os.environ)
     if args.max_stopped_s is not None:
         prepared = replace(prepared, max_stopped_s=args.max_stopped_s)
+    if pool:
+        prepared = _prepare_pool(adapter.preset, prepared, pool)
     if prepared.told:
         say(f"for {adapter.name}: {prepared.told}")
     if prepared.max_stopped_s:
         say(f"stopped for {prepared.max_stopped_s:g} s at most: then it runs for 2 s, whatever the gate says")
     return prepared
+
+
+def _prepare_pool(preset: Preset, prepared: Prepared, pool: PoolOptions) -> Prepared:
+    """Raises TenantError."""
+    size = pool.pages * PAGE_BYTES
+    if left := left_to_the_program(preset, prepared.argv, size):
+        say(f"this program has to start its engine with {left}")
+    try:
+        return on_pool(preset, prepared, os.environ, size)
+    except KvPoolError as error:
+        raise TenantError(str(error)) from error
 
 
 def _pages(text: str) -> int:
@@ -307,6 +339,8 @@ def _names_gpus(args: argparse.Namespace) -> bool:
 
 
 def _status(args: argparse.Namespace) -> int:
+    from .status import read_status, render_status, watch_status
+
     runtime_dir = _runtime_dir(args)
     if args.watch:
         watch_status(runtime_dir)
@@ -317,12 +351,16 @@ def _status(args: argparse.Namespace) -> int:
 
 
 def _top(args: argparse.Namespace) -> int:
+    from .top import top
+
     with _admin(args) as client, suppress(KeyboardInterrupt):
         top(client)
     return 0
 
 
 def _events(args: argparse.Namespace) -> int:
+    from .tail import print_events
+
     with _admin(args) as client, suppress(KeyboardInterrupt):
         try:
             print_events(client, args.since, follow=args.follow, as_json=args.json)
@@ -332,10 +370,14 @@ def _events(args: argparse.Namespace) -> int:
 
 
 def _admin(args: argparse.Namespace) -> AdminClient:
+    from .admin_client import AdminClient
+
     return AdminClient(args.admin or os.environ.get("VALVE_ADMIN") or ServeConfig().admin)
 
 
 def _doctor(args: argparse.Namespace) -> int:
+    from valve_runtime.doctor import examine, healthy, render_checks
+
     checks = examine(_runtime_dir(args))
     print(render_checks(checks, as_json=args.json))
     return 0 if healthy(checks) else 1

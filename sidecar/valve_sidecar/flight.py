@@ -111,6 +111,12 @@ class DataPlane(Protocol):
         """Listens. Raises ListenError (address in use, no permission)."""
         ...
 
+    async def retire(self, patience_s: float) -> None:
+        """Others listen on our sockets now: serves whoever is connected, each response saying that its
+        connection ends with it, until nobody is connected or `patience_s` are over.
+        """
+        ...
+
     async def drain(self, grace_s: float) -> None:
         """Stops accepting, lets exchanges end for up to `grace_s`, then closes what is left."""
         ...

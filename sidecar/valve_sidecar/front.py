@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -12,18 +11,11 @@ from valve_runtime.node import Node
 
 from .address import Address
 from .budget import Goal
-from .config import Mode, ServeConfig
-from .controller import State
-from .cooldown import Cooldown
-from .events import EventLog, Record
-from .gate import Gate, HolderSeat
-from .intake import SidecarIntake
+from .config import ServeConfig
+from .events import Record
+from .gate import HolderSeat
+from .listener import Listener
 from .policy import goal_of
-from .proxy import AiohttpPlane
-from .slices import NO_BUDGET
-from .telemetry import Counters
-from .tenants import TenantWatch
-from .trace import Tracer
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +26,7 @@ class Surroundings:
     upstream: Address
     seat: HolderSeat
     number: int  # of the worker
+    listener: Listener
     ask_engine: Callable[[], Awaitable[Load | None]]
 
     @property
@@ -44,18 +37,18 @@ class Surroundings:
     def goal(self) -> Goal | None:
         return goal_of(self.config)
 
-    @property
-    def listen(self) -> Address:
-        return Address.parse(self.config.listen)
-
 
 class Front(Protocol):
     """`start`, then `drain`, then `stop`; the rest in between."""
 
     name: str  # of the data plane
 
-    async def start(self, *, reuse_port: bool) -> None:
+    async def start(self) -> None:
         """Raises ListenError."""
+        ...
+
+    async def retire(self, patience_s: float) -> None:
+        """As flight.DataPlane's."""
         ...
 
     async def drain(self, grace_s: float) -> None:
@@ -66,12 +59,13 @@ class Front(Protocol):
         """Gives the row in the node segment up."""
         ...
 
+    async def responds(self) -> bool:
+        """Whether what carries requests is not hung."""
+        ...
+
     def use(self, adapter: Adapter) -> None:
         """What the engine is, once that is known."""
         ...
-
-    @property
-    def bound(self) -> Address: ...
 
     @property
     def ready(self) -> bool:
@@ -101,111 +95,3 @@ class Front(Protocol):
     def since(self, start: int, limit: int) -> dict[str, Any]:
         """As events.EventLog's."""
         ...
-
-
-class AiohttpFront:
-    """Implements Front; all of it on the event loop."""
-
-    name = "aiohttp"
-
-    def __init__(self, given: Surroundings, adapter: Adapter) -> None:
-        config = given.config
-        self._gated = config.mode is not Mode.BYPASS
-        self._counters = Counters(measures_arrivals=config.measure_arrivals)
-        self._events = EventLog(given.number)
-        self._watch = TenantWatch(self._events, self._counters.preempted)
-        self._cooldown = Cooldown(given.fixed_cooldown_ns)
-        self._gate = Gate(
-            given.seat,
-            config.mode,
-            self._cooldown,
-            self._events,
-            given.ask_engine,
-            lambda: self._intake.adapter.guard_s,
-            lambda: self._intake.adapter.ask_again_s,
-            given.goal,
-        )
-        self._gate.on_slice_end = self._watch.closed
-        self._intake = SidecarIntake(
-            adapter,
-            self._gate,
-            self._cooldown,
-            self._counters,
-            self._events,
-            self._watch,
-            config.mode,
-            Tracer(config.trace_share) if config.otlp_endpoint else None,
-        )
-        self._given = given
-        self._plane: AiohttpPlane | None = None
-
-    async def start(self, *, reuse_port: bool) -> None:
-        if self._gated:
-            self._gate.start()
-        given = self._given
-        self._plane = AiohttpPlane(
-            given.listen, given.upstream, self._intake.adapter, self._intake, reuse_port=reuse_port
-        )
-        await self._plane.start()
-
-    async def drain(self, grace_s: float) -> None:
-        if self._plane is not None:
-            await self._plane.drain(grace_s)
-
-    async def stop(self) -> None:
-        await self._gate.stop()
-
-    def use(self, adapter: Adapter) -> None:
-        self._intake.adapter = adapter
-
-    @property
-    def bound(self) -> Address:
-        return self._plane.bound if self._plane else self._given.listen
-
-    @property
-    def ready(self) -> bool:
-        return self._gate.ready
-
-    def press(self, *, waiting: bool, capacity: int) -> None:
-        if self._gate.slices:
-            self._gate.slices.budget.load(waiting, capacity)
-            self._gate.slices.look()
-
-    def collect(self, node: Node, now_ns: int) -> None:
-        self._watch.collect(node, now_ns)
-        if self._gate.slices:
-            self._gate.slices.budget.costs(*self._watch.costs_ns)
-
-    def state(self) -> dict[str, Any]:
-        controller, slices = self._gate.controller, self._gate.slices
-        return {
-            "gate": self._gate_word(),
-            "in_flight": self._counters.in_flight,
-            "cooldown_ms": self._cooldown.duration_ns / 1e6,
-            "budget": slices.state() if slices else None,
-            "counters": self._counters.as_dict()
-            | {
-                "gate_closes": self._gate.closes,
-                "gate_closed_s": self._gate.closed_total_ns / 1e9,
-                "lapses": self._gate.lapses,
-                "holds_released": controller.released,
-                "acknowledgements_missed": self._watch.missed,
-                "harvested_s": self._watch.harvested_ns(time.monotonic_ns()) / 1e9,
-            }
-            | (slices.counters() if slices else NO_BUDGET),
-        }
-
-    def _gate_word(self) -> str:
-        if self._gate.slices and self._gate.slices.open:
-            return "slice"
-        state = self._gate.controller.state
-        return "closed" if state is State.ASKING else state.value
-
-    def since(self, start: int, limit: int) -> dict[str, Any]:
-        return self._events.since(start, limit)
-
-    def waiting(self) -> tuple[int, int]:
-        return self._counters.waiting, self._counters.waiting_bytes
-
-    def add(self, record: Record) -> None:
-        self._events.add(record)

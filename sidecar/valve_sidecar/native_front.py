@@ -12,7 +12,6 @@ from valve_adapters.adapter import Adapter
 from valve_runtime.node import Node
 
 from . import native
-from .address import Address
 from .config import Mode
 from .events import Record
 from .flight import Flight
@@ -25,6 +24,7 @@ from .tenants import TenantWatch
 
 log = logging.getLogger(__name__)
 WATCH_S = 0.5  # how often what the thread counted is looked at
+RESPOND_S = 2.0  # a thread that takes longer to do next to nothing is hung
 TAKE_AGAIN_ROUNDS = 2  # looks: without a seat, how often to try for one
 
 
@@ -52,11 +52,9 @@ class NativeFront:
         self._tasks: set[asyncio.Task[None]] = set()
         self._read = self._lapses = self._released = 0
 
-    async def start(self, *, reuse_port: bool) -> None:
+    async def start(self) -> None:
         given = self._given
-        plane = NativePlane(
-            given.listen, given.upstream, self._intake.adapter, self._intake, reuse_port=reuse_port
-        )
+        plane = NativePlane(given.listener, given.upstream, self._intake.adapter, self._intake)
         plane.reuse_streams(self._reuses_streams)
         if self._mode is Mode.ENFORCE:
             self._take_seat()
@@ -65,6 +63,10 @@ class NativeFront:
             self._spawn(self._look_after())
         await plane.start()
         self._plane = plane
+
+    async def retire(self, patience_s: float) -> None:
+        if self._plane is not None:
+            await self._plane.retire(patience_s)
 
     async def drain(self, grace_s: float) -> None:
         if self._plane is not None:
@@ -79,6 +81,9 @@ class NativeFront:
         self._given.seat.leave()
         self._intake.close()
 
+    async def responds(self) -> bool:
+        return self._plane is None or await self._plane.responds(RESPOND_S)
+
     def use(self, adapter: Adapter) -> None:
         self._intake.adapter = adapter
         self._reuses_streams = adapter.reuses_after_stream
@@ -86,10 +91,6 @@ class NativeFront:
             self._plane.reuse_streams(self._reuses_streams)
         self._post(self._library.set_engine, *engine_times_ns(adapter))
         self._post(self._library.forget_routes)
-
-    @property
-    def bound(self) -> Address:
-        return self._plane.bound if self._plane else self._given.listen
 
     @property
     def ready(self) -> bool:

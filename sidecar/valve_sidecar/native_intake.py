@@ -28,6 +28,7 @@ KINDS = tuple(EventKind)
 KIND_NAMES = tuple(kind.name.lower() for kind in EventKind)
 NO_FIXED_COOLDOWN = 2**64 - 1
 RECENT_CLOSES = 1024
+RECENT_FLIGHTS = 1024  # that were read for the metrics, and will be for the traces
 
 
 class NativeIntake:
@@ -65,6 +66,7 @@ class NativeIntake:
         self._library.set_engine(self.handle, *engine_times_ns(adapter))
         self.calls: native.Calls = self._library.intake_calls().contents
         self._batch = (native.Event * BATCH)()
+        self._recent: dict[int, Flight] = {}  # by the number of their event
         self._closing: dict[int, Flight] = {}  # by generation: those that closed the gate lately
         self.stats: native.IntakeStats = self._library.intake_stats(self.handle).contents
 
@@ -87,8 +89,8 @@ class NativeIntake:
 
     def since(self, start: int, limit: int) -> Record:
         """As events.EventLog's."""
-        start = following = max(start, 0)
-        events: list[Record] = []
+        start, events = max(start, 0), list[Record]()
+        _, following = self._read(start, ALL_KINDS, 0)  # inside what there is, even if nothing is asked for
         while len(events) < limit:
             batch, following = self._read(following, ALL_KINDS, limit - len(events))
             if not batch:
@@ -102,7 +104,7 @@ class NativeIntake:
             return cast(Record, orjson.loads(event.made[: event.made_len]))
         if event.kind != EventKind.REQUEST:
             return format_event(event)
-        flight = flight_of(event, self.adapter.name)
+        flight = self._recent.get(event.number) or flight_of(event, self.adapter.name)
         if flight.closed_gate:
             flight.preemption_ns = self._preemption_ns(flight.generation)
         return request_record(flight)
@@ -122,9 +124,15 @@ class NativeIntake:
         found: list[tuple[EventKind, Flight]] = []
         while True:
             batch, start = self._read(start, FLIGHT_KINDS, BATCH)
-            found += [(KINDS[event.kind], flight_of(event, self.adapter.name)) for event in batch]
+            found += [(KINDS[event.kind], self._remember(event)) for event in batch]
             if len(batch) < BATCH:
                 return found, start
+
+    def _remember(self, event: native.Event) -> Flight:
+        flight = self._recent[event.number] = flight_of(event, self.adapter.name)
+        if len(self._recent) > RECENT_FLIGHTS:
+            del self._recent[next(iter(self._recent))]
+        return flight
 
     def _read(self, start: int, kinds: int, limit: int) -> tuple[list[native.Event], int]:
         """Good until the next call: at most BATCH events, in the one place that there is for them."""

@@ -36,22 +36,23 @@ class NativePlane:
 
     def __init__(
         self,
-        listen: Address,
+        listener: Listener,
         upstream: Address,
         adapter: Adapter,
         intake: Intake | NativeIntake,
         *,
-        reuse_port: bool = False,
         connect_timeout_s: float = CONNECT_TIMEOUT_S,
     ) -> None:
         self._upstream, self._keepalive_s = upstream, adapter.keepalive_s
         self._reuses_streams = False
         self._connect_timeout_s = connect_timeout_s
-        self._listener = Listener(listen, reuse_port=reuse_port)
+        self._listener = listener
         self._told = intake if isinstance(intake, NativeIntake) else Bridge(intake)
         self._library = native.library()
         self._handle: int | None = None
         self._resolving: asyncio.Task[None] | None = None
+        self._echo_fd = -1
+        self._eventfds: list[int] = []
 
     @property
     def bound(self) -> Address:
@@ -66,8 +67,33 @@ class NativePlane:
         error = self._library.plane_start(self._handle)
         if error:
             raise SidecarError(f"cannot start the data plane's thread: {os.strerror(-error)}")
+        self._echo_fd = self._make_eventfd()
         if self._upstream.path is None and not is_literal(self._upstream.host):
             self._resolving = asyncio.create_task(self._resolve_again(), name="valve-resolve")
+
+    async def responds(self, patience_s: float) -> bool:
+        """Whether the thread does what it is asked to in time; one that has ended is not missed."""
+        if self._handle is None:
+            return True
+        echoed = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self._echo_fd, echoed.set)
+        try:
+            self.post(self._library.plane_echo, self._handle, self._echo_fd)
+            await asyncio.wait_for(echoed.wait(), patience_s)
+        except TimeoutError:
+            return False
+        finally:
+            loop.remove_reader(self._echo_fd)
+        os.eventfd_read(self._echo_fd)
+        return True
+
+    async def retire(self, patience_s: float) -> None:
+        if self._handle is None:
+            return
+        self._listener.leave()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._wait_told(self._library.plane_retire, self._handle), patience_s)
 
     async def drain(self, grace_s: float) -> None:
         """Idle connections stay open meanwhile: their next request is told 503 rather than met by a reset."""
@@ -77,24 +103,31 @@ class NativePlane:
             self._resolving.cancel()
             await asyncio.gather(self._resolving, return_exceptions=True)
         self._listener.close()
-        fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         try:
-            await asyncio.wait_for(self._wait_drained(self._handle, fd), grace_s)
+            await asyncio.wait_for(self._wait_told(self._library.plane_drain, self._handle), grace_s)
         except TimeoutError:
             running = self._library.plane_exchanges(self._handle)
             log.warning("cutting %d exchanges after %g s of grace", running, grace_s)
         handle, self._handle = self._handle, None
         await asyncio.to_thread(self._library.plane_stop, handle)
-        os.close(fd)  # not before: the thread writes to it
+        for fd in self._eventfds:  # not before: the thread writes to them
+            os.close(fd)
 
-    async def _wait_drained(self, handle: int, fd: int) -> None:
-        loop, drained = asyncio.get_running_loop(), asyncio.Event()
-        loop.add_reader(fd, drained.set)
+    async def _wait_told(self, ask: Any, handle: int) -> None:
+        """Until the thread writes the eventfd that it is given."""
+        loop, told = asyncio.get_running_loop(), asyncio.Event()
+        fd = self._make_eventfd()
+        loop.add_reader(fd, told.set)
         try:
-            check_taken(self._library.plane_drain(handle, fd))
-            await drained.wait()
+            check_taken(ask(handle, fd))
+            await told.wait()
         finally:
             loop.remove_reader(fd)
+
+    def _make_eventfd(self) -> int:
+        """It lives as long as the thread."""
+        self._eventfds.append(os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK))
+        return self._eventfds[-1]
 
     def _create(self, sockets: Sequence[socket.socket]) -> int:
         """The plane owns the sockets from here on."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 
 import aiohttp
 from aiohttp import web
@@ -22,9 +23,11 @@ from .relay import BrokenResponseError, Exchange, is_websocket
 from .upstream import Upstream
 
 log = logging.getLogger(__name__)
+FIT_AIOHTTP = re.compile(r"3\.14\.([5-9]|\d\d)")
 CONNECT_TIMEOUT_S = 5.0
 IDLE_TIMEOUT_S = 75.0  # of a client's connection, counted from its last response: bounds slow heads too
 LINGER_S = 2.0  # how long we read on after an early response, so that a reset does not destroy it
+LOOK_S = 0.1  # how often a retiring plane looks whether anybody is still connected
 CUT_WAIT_S = 1.0  # for exchanges that drain has cut to notice
 READ_SIZE = 65536  # bytes per request body held before we stop reading from the client (twice this)
 OPTIONS = {
@@ -45,33 +48,40 @@ class AiohttpPlane:
 
     def __init__(
         self,
-        listen: Address,
+        listener: Listener,
         upstream: Address,
         adapter: Adapter,
         intake: Intake,
         *,
-        reuse_port: bool = False,
         connect_timeout_s: float = CONNECT_TIMEOUT_S,
     ) -> None:
         self._intake = intake
         self._upstream = Upstream(upstream, adapter.keepalive_s, connect_timeout_s)
-        self._listener = Listener(listen, reuse_port=reuse_port)
+        self._listener = listener
         self._server: web.Server | None = None
         self._idle = asyncio.Event()
         self._idle.set()
         self._exchanges = 0
-        self._draining = self._cutting = False
+        self._retiring = self._draining = self._cutting = False
 
     @property
     def bound(self) -> Address:
         return self._listener.bound
 
     async def start(self) -> None:
-        """Raises ListenError, and SidecarError without aiohttp's C parser."""
-        require_c_parser()
+        """Raises ListenError, and SidecarError without a fit aiohttp."""
+        require_fit_aiohttp()
         self._upstream.open()
         self._server = web.Server(self._handle, handler_cancellation=True)
         await self._listener.open(self._connection)
+
+    async def retire(self, patience_s: float) -> None:
+        self._retiring = True
+        self._listener.leave()
+        for _ in range(int(patience_s / LOOK_S)):
+            if self._server is None or not self._server.connections:
+                return
+            await asyncio.sleep(LOOK_S)
 
     async def drain(self, grace_s: float) -> None:
         """Idle connections stay open meanwhile: their next request is told 503 rather than met by a reset."""
@@ -145,6 +155,7 @@ class AiohttpPlane:
         if arrival.refusal is not None:
             return self._answer(client, request, arrival.refusal, keep=False)
         exchange = Exchange(request, client, self._upstream, self._intake, arrival.flight)
+        exchange.last = self._retiring
         outcome = Outcome.CLIENT_GONE
         try:
             outcome, response = await self._carry(exchange, request, client)
@@ -204,8 +215,15 @@ def may_keep(request: web.BaseRequest) -> bool:
     return request.content.is_eof() and not message.should_close and not message.upgrade
 
 
-def require_c_parser() -> None:
-    """Raises SidecarError where aiohttp fell back to its Python parser."""
+def require_fit_aiohttp() -> None:
+    """Raises SidecarError where aiohttp is one that this data plane was not written for, or fell back to its
+    Python parser.
+    """
+    if not FIT_AIOHTTP.match(aiohttp.__version__):
+        raise SidecarError(
+            f"the data plane on aiohttp needs aiohttp 3.14.5 or a later 3.14, not {aiohttp.__version__}: its "
+            "parser lets less through, and its inner classes are used; use --data-plane native"
+        )
     if HttpRequestParser.__module__ != "aiohttp._http_parser":
         raise SidecarError(
             f"aiohttp {aiohttp.__version__} runs on its pure-Python HTTP parser, which lets request "

@@ -108,6 +108,7 @@ class Exchange:
         self._upgrade = is_websocket(self._message)
         self.status = 0
         self._streamed = False
+        self.last = False  # on its connection
 
     async def run(self) -> bool:
         """Returns whether the client's connection can go on.
@@ -235,7 +236,7 @@ class Exchange:
 
     def _can_keep(self, framing: Framing, upload: Upload) -> bool:
         """Not after an early response, nor after an upgrade that nobody took: what follows is not for us."""
-        said_close = self._message.should_close or self._message.upgrade
+        said_close = self._message.should_close or self._message.upgrade or self.last
         return upload.complete and not said_close and framing is not Framing.UNTIL_CLOSE
 
     def _response_head(self, head: RawResponseMessage, framing: Framing, *, keep: bool) -> bytes:

@@ -21,7 +21,7 @@ INCREASE = 2.0  # a reclaim takes so many times the demand
 DECREASE_S = 600.0  # the head-room's excess is given back evenly over this time
 PEAK_S = 7200.0  # and a peak of the demand is remembered for this long
 PEAK_STEP_S = 60.0  # with this resolution
-FLOOR_PAGES = 16
+FLOOR_SHARE = 1024  # of the memory at least a 1,024th is kept
 LOWER_S = 10.0  # pages are given back so often at most: each time wakes every pool
 
 
@@ -57,7 +57,8 @@ class Reservation:
     def reserve(self, now_s: float, used: int, soon: int, tenants: int, total: int) -> int:
         """As Reserve's."""
         self._pass_time(now_s)
-        wish = max(self._peak(now_s, used), used + soon, int(self._headroom), FLOOR_PAGES)
+        floor = -(-total // FLOOR_SHARE)
+        wish = max(self._peak(now_s, used), used + soon, int(self._headroom), floor)
         wish = min(wish, total)
         if wish <= self.pages:
             self._lower(now_s, wish)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from pathlib import Path
 
 import uvloop
@@ -17,11 +18,12 @@ from .address import Address
 from .admin import AdminServer
 from .config import Mode, ServeConfig
 from .errors import ConfigError
-from .lifecycle import print_ready
-from .member import run_worker
+from .handed import Handed, take_handed
+from .lifecycle import live
+from .listener import Listener
 from .policy import goal_of
 from .span_feed import exporting
-from .supervisor import Supervisor
+from .supervisor import supervise
 from .worker import Worker
 
 log = logging.getLogger(__name__)
@@ -33,29 +35,23 @@ def serve(config: ServeConfig) -> int:
     goal_of(config)
     runtime_dir = choose_runtime_dir(config.runtime_dir or None)
     devices = resolve(config.device)
+    handed = take_handed(os.environ)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         if config.workers == 1:
-            runner.run(_serve_alone(config, runtime_dir, devices))
+            runner.run(_serve_alone(config, runtime_dir, devices, handed))
         else:
-            runner.run(Supervisor(config, runtime_dir).run())
+            runner.run(supervise(config, runtime_dir, handed))
     return 0
 
 
-async def _serve_alone(config: ServeConfig, runtime_dir: Path, devices: tuple[str, ...]) -> None:
-    worker = Worker(config, runtime_dir, devices)
+async def _serve_alone(
+    config: ServeConfig, runtime_dir: Path, devices: tuple[str, ...], handed: Handed
+) -> None:
+    listener = Listener(Address.parse(config.listen), given=handed.listen)
+    worker = Worker(config, runtime_dir, devices, listener)
     async with exporting(config, worker.sources) as sources:
-        admin = AdminServer(Address.parse(config.admin), sources)
-        ready = asyncio.Event()
-        announcement = asyncio.create_task(_announce(config, worker, admin, ready))
-        try:
-            await run_worker(worker, admin, ready, member=False)
-        finally:
-            announcement.cancel()
-
-
-async def _announce(config: ServeConfig, worker: Worker, admin: AdminServer, ready: asyncio.Event) -> None:
-    await ready.wait()
-    print_ready(config, worker.listening_on, str(admin.bound))
+        admin = AdminServer(Address.parse(config.admin), sources, handed.admin)
+        await live(worker, admin, config, handed)
 
 
 def _check_addresses(config: ServeConfig) -> None:

@@ -21,11 +21,11 @@ import orjson
 from .address import Address
 from .config import ServeConfig
 from .sources import Sources
-from .worker import installed_version
+from .version import installed_version
 
 log = logging.getLogger(__name__)
 
-READ_S = 0.25  # how often the log is read
+READ_S = 1.0  # how often the log is read: each look has its price, and a span can wait
 SLICE = 32  # events formatted at a time, so that no request waits for more than a fraction of a millisecond
 BATCH = 512  # events to one export, at most
 START_AGAIN_S = 5.0

@@ -1,5 +1,5 @@
-"""Several workers on one port (SO_REUSEPORT): starts them, starts the dead ones again, merges what they
-tell.
+"""Several workers on one port (SO_REUSEPORT): opens their sockets, starts them, starts the dead and the hung
+ones again, merges what they tell.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ import signal
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from socket import socket
 from typing import Any
 
 import httpx
@@ -25,13 +26,14 @@ from .admin import AdminServer
 from .config import ServeConfig
 from .errors import SidecarError
 from .events import EventLog
-from .lifecycle import print_ready, stop_event
+from .handed import Handed
+from .lifecycle import live
+from .listener import Listener, share
 from .member import Order
 from .slices import merge_budgets
 from .sources import Sources
 from .span_feed import exporting
 from .telemetry import merge_counters
-from .worker import reserve_port
 
 log = logging.getLogger(__name__)
 
@@ -39,26 +41,33 @@ RESTART_S = 1.0  # a worker that dies at once must not spin
 ANSWER_S = 5.0  # longer than a worker waits for its engine
 END_S = 10.0  # beyond the grace, before a worker that does not end is killed
 COLLECT_S = 1.0
+MISSES = 3  # unanswered questions in a row, of a second to ANSWER_S each: it is hung
 BATCH = 1_000  # events per question to a worker
 
 
 class Member:
     """One worker's process, as the supervisor sees it."""
 
-    def __init__(self, number: int, path: Path) -> None:
-        self.number, self.path = number, path
+    def __init__(self, number: int, path: Path, listener: Listener) -> None:
+        self.number, self.path, self.listener = number, path, listener
         transport = httpx.AsyncHTTPTransport(uds=str(path), verify=False)
         self._client = httpx.AsyncClient(transport=transport, base_url="http://worker", timeout=ANSWER_S)
         self.process: asyncio.subprocess.Process | None = None
         self.events_read = self.deaths = 0
         self.counters: dict[str, Any] = {}  # as last told
+        self._missed: int | None = None  # questions in a row; None: it has not responded yet
 
     async def start(self, order: Order) -> None:
         """Raises OSError. Its standard input is its lifeline: it ends when we do."""
-        self.events_read = 0
+        self.events_read, self._missed = 0, None
         self.path.unlink(missing_ok=True)
         self.process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "valve_sidecar.member", order.encode(), stdin=asyncio.subprocess.PIPE
+            sys.executable,
+            "-m",
+            "valve_sidecar.member",
+            order.encode(),
+            stdin=asyncio.subprocess.PIPE,
+            pass_fds=order.listen,
         )
 
     async def ask(self, path: str) -> httpx.Response | None:
@@ -68,56 +77,107 @@ class Member:
         except httpx.HTTPError:
             return None
 
+    async def end_if_hung(self) -> None:
+        """What has responded once has to do so again and again. Its connections are lost by then anyway."""
+        answer = await self.ask("/healthz")
+        if answer is not None and answer.is_success:
+            self._missed = 0
+        elif self._missed is not None:
+            self._missed += 1
+        if self._missed == MISSES and self.runs:
+            log.error("worker %d does not respond; killing it", self.number)
+            self.signal(signal.SIGKILL)
+
+    @property
+    def runs(self) -> bool:
+        return self.process is not None and self.process.returncode is None
+
+    def signal(self, number: signal.Signals) -> None:
+        if self.process is not None and self.runs:
+            self.process.send_signal(number)
+
+    async def wait(self) -> None:
+        if self.process is not None:
+            await self.process.wait()
+
     async def end(self, grace_s: float) -> None:
-        process = self.process
-        if process is not None and process.returncode is None:
-            process.send_signal(signal.SIGTERM)
-            try:
-                await asyncio.wait_for(process.wait(), grace_s)
-            except TimeoutError:
-                process.kill()
-                await process.wait()
+        self.listener.close()
+        self.signal(signal.SIGTERM)
+        try:
+            await asyncio.wait_for(self.wait(), grace_s)
+        except TimeoutError:
+            self.signal(signal.SIGKILL)
+            await self.wait()
         await self._client.aclose()
         self.path.unlink(missing_ok=True)
+
+
+async def supervise(config: ServeConfig, runtime_dir: Path, handed: Handed) -> None:
+    """Until SIGTERM or SIGINT; then every worker drains. Raises SidecarError if workers do not come up."""
+    listeners = share(Address.parse(config.listen), config.workers, handed.listen)
+    config = replace(config, listen=str(listeners[0].bound), runtime_dir=str(runtime_dir))
+    with _socket_directory(config.runtime_dir) as directory:
+        members = [Member(i, directory / f"{i}.sock", each) for i, each in enumerate(listeners)]
+        supervisor = Supervisor(config, members)
+        told = Sources(supervisor.state, supervisor.events, supervisor.problems)
+        async with exporting(config, told) as sources:
+            admin = AdminServer(Address.parse(config.admin), sources, handed.admin)
+            await live(supervisor, admin, config, handed)
 
 
 class Supervisor:
     """Owns no traffic: workers hold their own rows in the node segment, so the one rule merges them."""
 
-    def __init__(self, config: ServeConfig, runtime_dir: Path) -> None:
-        self._config = replace(config, runtime_dir=str(runtime_dir))
-        self._members: list[Member] = []
+    def __init__(self, config: ServeConfig, members: list[Member]) -> None:
+        self._config, self._members = config, members
+        self._tasks: list[asyncio.Task[None]] = []
         self._log = EventLog()
         self._collecting = asyncio.Lock()
         self._tenant_seen_ns: dict[tuple[int, int], int] = {}  # (row, pid) -> newest event taken
         self._retired: list[dict[str, Any]] = []  # counters of workers that died, as last told
 
-    async def run(self) -> None:
-        """Until SIGTERM or SIGINT; then every worker drains. Raises SidecarError if workers do not come
-        up."""
-        stop = stop_event()
-        reserved, listen = reserve_port(Address.parse(self._config.listen))
-        self._config = replace(self._config, listen=str(listen))
-        told = Sources(self.state, self.events, self.problems)
-        with reserved, _socket_directory(self._config.runtime_dir) as directory:
-            self._members = [Member(i, directory / f"{i}.sock") for i in range(self._config.workers)]
-            async with exporting(self._config, told) as sources:
-                await self._serve(AdminServer(Address.parse(self._config.admin), sources), stop)
-
-    async def _serve(self, admin: AdminServer, stop: asyncio.Event) -> None:
-        await admin.start()
-        tasks = [asyncio.create_task(self._keep(member)) for member in self._members]
+    async def start(self) -> None:
+        """Raises SidecarError if a worker does not come up."""
+        self._tasks = [asyncio.create_task(self._keep(member)) for member in self._members]
         try:
-            await self._wait_ready(stop)
-            tasks.append(asyncio.create_task(self._collect_for_ever()))
-            print_ready(self._config, self._config.listen, str(admin.bound))
-            await stop.wait()
-        finally:
-            await self._end(tasks)
-            await admin.stop()
+            await self._wait_ready()
+        except SidecarError:
+            await self.drain()
+            raise
+        self._tasks.append(asyncio.create_task(self._collect_for_ever()))
+
+    async def retire(self) -> None:
+        """Every worker serves whoever is connected, and ends."""
+        await self._stop_tasks()
+        for member in self._members:
+            member.listener.leave()
+            member.signal(signal.SIGUSR2)
+        waiting = asyncio.gather(*(member.wait() for member in self._members))
+        with suppress(TimeoutError):
+            await asyncio.wait_for(waiting, self._config.grace_s)
+
+    async def drain(self) -> None:
+        """Every worker does, and ends."""
+        await self._stop_tasks()
+        await asyncio.gather(*(member.end(self._config.grace_s + END_S) for member in self._members))
+
+    async def responds(self) -> bool:
+        """Workers that hang are this one's business."""
+        return True
+
+    @property
+    def sockets(self) -> list[socket]:
+        """Each once, although workers may share."""
+        every = [sock for member in self._members for sock in member.listener.sockets]
+        return list({os.fstat(sock.fileno()).st_ino: sock for sock in every}.values())
+
+    @property
+    def listening_on(self) -> str:
+        return self._config.listen
 
     async def _keep(self, member: Member) -> None:
-        order = Order(self._config, member.number, f"unix:{member.path}")
+        listen = tuple(sock.fileno() for sock in member.listener.sockets)
+        order = Order(self._config, member.number, f"unix:{member.path}", listen)
         while True:
             try:
                 await member.start(order)
@@ -136,9 +196,9 @@ class Supervisor:
             self._retired.append(member.counters)
             member.counters = {}
 
-    async def _wait_ready(self, stop: asyncio.Event) -> None:
+    async def _wait_ready(self) -> None:
         # Other processes: there is no event to await.
-        while not stop.is_set() and not await self._all_listen():
+        while not await self._all_listen():
             for member in self._members:
                 if member.deaths:
                     raise SidecarError(f"worker {member.number} could not start; its message is above")
@@ -148,11 +208,10 @@ class Supervisor:
         states = [orjson.loads(answer.content) for _, answer in await self._ask_all("/state")]
         return len(states) == len(self._members) and all(state["listening"] for state in states)
 
-    async def _end(self, tasks: list[asyncio.Task[None]]) -> None:
-        for task in tasks:
+    async def _stop_tasks(self) -> None:
+        for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await asyncio.gather(*(member.end(self._config.grace_s + END_S) for member in self._members))
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     # ---- merged answers ----
 
@@ -204,6 +263,7 @@ class Supervisor:
     async def _collect_for_ever(self) -> None:
         while True:
             await asyncio.sleep(COLLECT_S)
+            await asyncio.gather(*(member.end_if_hung() for member in self._members))
             await self._collect()
 
     async def _collect(self) -> None:

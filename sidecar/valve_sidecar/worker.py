@@ -8,8 +8,6 @@ import logging
 import os
 import socket
 import time
-from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +20,15 @@ from valve_runtime.node import Node, Side
 
 from .address import Address
 from .config import Mode, ServeConfig
-from .errors import ListenError
-from .front import AiohttpFront, Front, Surroundings
+from .front import Front, Surroundings
 from .gate import HolderSeat
+from .listener import Listener
 from .memory import MemoryKeeper
-from .native_front import NativeFront
 from .policy import BUDGET
 from .reclaim_limit import ReclaimLimit
 from .reservation import FixedReservation, Reservation, Reserve
 from .sources import Sources
+from .version import installed_version
 
 log = logging.getLogger(__name__)
 
@@ -45,14 +43,20 @@ class Worker:
     """`start`, then `drain`. One per process; all on one event loop, but for what a front runs elsewhere."""
 
     def __init__(
-        self, config: ServeConfig, runtime_dir: Path, devices: tuple[str, ...], number: int = 0
+        self,
+        config: ServeConfig,
+        runtime_dir: Path,
+        devices: tuple[str, ...],
+        listener: Listener,
+        number: int = 0,
     ) -> None:
+        self._listener = listener
         self.config, self._runtime_dir = config, runtime_dir
         self.upstream = Address.parse(config.upstream)
         self._seat = HolderSeat(runtime_dir, f"{config.upstream}#{number}", devices)
         self._client = self.upstream.client(ENGINE_TIMEOUT_S)
         self._adapter: Adapter = by_name("openai")
-        given = Surroundings(config, self.upstream, self._seat, number, self._ask_engine)
+        given = Surroundings(config, self.upstream, self._seat, number, listener, self._ask_engine)
         self._front = make_front(given, self._adapter)
         self._memory = MemoryKeeper(
             runtime_dir,
@@ -67,16 +71,20 @@ class Worker:
         self._drained = False
         self._capacity = 0  # requests that the engine runs together; 0: unknown
 
-    async def start(self, *, reuse_port: bool = False) -> None:
+    async def start(self) -> None:
         """Raises ListenError, and ConfigError for an address that makes no sense."""
         await self._choose_adapter()
-        await self._front.start(reuse_port=reuse_port)
+        await self._front.start()
         self._listening = True
         self._tasks.append(asyncio.create_task(self._collect_for_ever(), name="valve-collect"))
         if self.config.policy == BUDGET and self.config.mode is not Mode.BYPASS:
             self._tasks.append(asyncio.create_task(self._press_for_ever(), name="valve-press"))
         self._memory.start()
         self._tasks.append(asyncio.create_task(self._read_kv_for_ever(), name="valve-kv"))
+
+    async def retire(self) -> None:
+        """Others have our sockets: serves whoever is connected, for as long as the grace."""
+        await self._front.retire(self.config.grace_s)
 
     async def drain(self) -> None:
         """Stops accepting, lets exchanges end, keeps tenants gated until then, gives everything back."""
@@ -94,11 +102,19 @@ class Worker:
 
     @property
     def listening_on(self) -> str:
-        return str(self._front.bound) if self._listening else self.config.listen
+        return str(self._listener.bound) if self._listening else self.config.listen
+
+    @property
+    def sockets(self) -> list[socket.socket]:
+        return self._listener.sockets
+
+    async def responds(self) -> bool:
+        """Whether what carries requests is not hung."""
+        return await self._front.responds()
 
     @property
     def sources(self) -> Sources:
-        return Sources(self.state, self.read_events, self.problems)
+        return Sources(self.state, self.read_events, self.problems, responds=self.responds)
 
     # ---- the engine ----
 
@@ -246,38 +262,16 @@ class Worker:
 
 
 def make_front(given: Surroundings, adapter: Adapter) -> Front:
-    """Without the library the data plane on aiohttp serves, ungated: online traffic goes on."""
+    """Without the library the data plane on aiohttp serves, ungated: online traffic goes on. Only the one in
+    use is imported: the other would take memory.
+    """
     if given.config.data_plane == "native":
+        from .native_front import NativeFront
+
         try:
             return NativeFront(given, adapter)
         except SegmentError as error:
             log.error("no native data plane, using aiohttp: %s", error)
+    from .aiohttp_front import AiohttpFront
+
     return AiohttpFront(given, adapter)
-
-
-@cache
-def installed_version() -> str:
-    try:
-        return version("valve-sidecar")
-    except PackageNotFoundError:
-        return "0.1.0+checkout"
-
-
-def reserve_port(address: Address) -> tuple[socket.socket, Address]:
-    """Binds without listening, so that several workers can share one port that the kernel chose.
-
-    Raises ListenError.
-    """
-    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-    reserved = socket.socket(family, socket.SOCK_STREAM)
-    reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        with socket.socket(family, socket.SOCK_STREAM) as probe:  # another sidecar shares its port, too
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((address.host, address.port))
-        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        reserved.bind((address.host, address.port))
-    except OSError as error:
-        reserved.close()
-        raise ListenError(f"cannot listen on {address}: {error.strerror}") from error
-    return reserved, Address(host=address.host, port=reserved.getsockname()[1])

@@ -23,7 +23,7 @@ import orjson
 from chaos.faults import do
 from chaos.history import History
 from chaos.lane import directory
-from chaos.scenario import CASTS, Fault
+from chaos.scenario import CASTS, Step
 from chaos.stage import Stage
 from valve_loadgen import machine
 from valve_loadgen.cpus import available
@@ -66,7 +66,7 @@ class FastPath:
         slots = self.samples.setdefault(wedge, [[], [], []])
         slots[0] += self._latencies_us(self._backend)
         slots[1] += self._latencies_us(self._port)
-        with do(self._stage, Fault(0, wedge, "open", 0.0, 0.1, self._slots)):
+        with do(self._stage, Step(0, "open", (wedge,), 0.0, 0.1, self._slots)):
             slots[2] += self._latencies_us(self._port)
         self._stage.restore()
 

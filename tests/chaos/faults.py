@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,20 +20,19 @@ from valve_runtime import native
 from valve_runtime.cgroup import own_cgroup
 
 from . import limits
-from .scenario import Fault
+from .scenario import Step
 from .stage import Stage
 
-Doing = Callable[[Stage, Fault], AbstractContextManager[None]]
-KINDS: dict[str, Doing] = {}
+Generator = Callable[[Stage, Step, str], Iterator[None]]
+KINDS: dict[str, Callable[[Stage, Step, str], AbstractContextManager[None]]] = {}
 
 
-def kind(*names: str) -> Callable[[Callable[[Stage, Fault], Iterator[None]]], Doing]:
+def kind(*names: str) -> Callable[[Generator], Generator]:
     """Registers how a fault is done: what comes before the yield begins it, what comes after ends it."""
 
-    def register(generator: Callable[[Stage, Fault], Iterator[None]]) -> Doing:
-        doing = contextmanager(generator)
-        KINDS.update(dict.fromkeys(names, doing))
-        return doing
+    def register(generator: Generator) -> Generator:
+        KINDS.update(dict.fromkeys(names, contextmanager(generator)))
+        return generator
 
     return register
 
@@ -54,42 +53,42 @@ TARGETS: dict[str, Callable[[Stage], list[int]]] = {
 
 
 @kind(*(f"kill_{name}" for name in TARGETS))
-def kill(stage: Stage, fault: Fault) -> Iterator[None]:
+def kill(stage: Stage, step: Step, name: str) -> Iterator[None]:
     """A supervisor's workers see their requests off before they follow it. A job does not replace a rank."""
-    stage.signal(TARGETS[fault.kind.removeprefix("kill_")](stage), signal.SIGKILL)
-    if fault.kind == "kill_supervisor":
+    stage.signal(TARGETS[name.removeprefix("kill_")](stage), signal.SIGKILL)
+    if name == "kill_supervisor":
         stage.later(stage.end_requests)
-    if fault.kind == "kill_rank":
+    if name == "kill_rank":
         stage.later(stage.players.restart_tenant)
     yield
 
 
 @kind(*(f"stop_{name}" for name in TARGETS))
-def stop(stage: Stage, fault: Fault) -> Iterator[None]:
-    pids = TARGETS[fault.kind.removeprefix("stop_")](stage)
+def stop(stage: Stage, step: Step, name: str) -> Iterator[None]:
+    pids = TARGETS[name.removeprefix("stop_")](stage)
     stage.signal(pids, signal.SIGSTOP)
     yield
     stage.signal(pids, signal.SIGCONT)
 
 
 @kind("continue_tenant")
-def continue_tenant(stage: Stage, fault: Fault) -> Iterator[None]:
+def continue_tenant(stage: Stage, step: Step, name: str) -> Iterator[None]:
     """Somebody continues again and again what the gate has stopped."""
     for _ in range(5):
         stage.signal(stage.players.tenant.members(), signal.SIGCONT)
-        time.sleep(fault.hold_s / 5)
+        time.sleep(step.hold_s / 5)
     yield
 
 
 @kind("restart_sidecar")
-def restart_sidecar(stage: Stage, fault: Fault) -> Iterator[None]:
+def restart_sidecar(stage: Stage, step: Step, name: str) -> Iterator[None]:
     stage.players.sidecar.process.send_signal(signal.SIGTERM)
     stage.expect_end(stage.players.sidecar.process)
     yield
 
 
 @kind("restart_run")
-def restart_run(stage: Stage, fault: Fault) -> Iterator[None]:
+def restart_run(stage: Stage, step: Step, name: str) -> Iterator[None]:
     stage.players.tenant.process.send_signal(signal.SIGTERM)
     stage.expect_end(stage.players.tenant.process)
     yield
@@ -99,16 +98,14 @@ def restart_run(stage: Stage, fault: Fault) -> Iterator[None]:
 
 
 @kind("no_files_worker", "no_files_run")
-def no_files(stage: Stage, fault: Fault) -> Iterator[None]:
+def no_files(stage: Stage, step: Step, name: str) -> Iterator[None]:
     """Not one descriptor more than it has."""
-    with limits.lowered(
-        TARGETS[fault.kind.removeprefix("no_files_")](stage), resource.RLIMIT_NOFILE, files_of
-    ):
+    with limits.lowered(TARGETS[name.removeprefix("no_files_")](stage), resource.RLIMIT_NOFILE, files_of):
         yield
 
 
 @kind("no_memory_worker")
-def no_memory(stage: Stage, fault: Fault) -> Iterator[None]:
+def no_memory(stage: Stage, step: Step, name: str) -> Iterator[None]:
     with limits.lowered(TARGETS["worker"](stage), resource.RLIMIT_AS, address_space_of):
         yield
 
@@ -122,21 +119,21 @@ def address_space_of(pid: int) -> int:
 
 
 @kind("starve_worker", "starve_run")
-def starve(stage: Stage, fault: Fault) -> Iterator[None]:
+def starve(stage: Stage, step: Step, name: str) -> Iterator[None]:
     """A twentieth of a core."""
-    with limits.in_group("cpu", TARGETS[fault.kind.removeprefix("starve_")](stage), limits.A_TWENTIETH):
+    with limits.in_group("cpu", TARGETS[name.removeprefix("starve_")](stage), limits.A_TWENTIETH):
         yield
 
 
 @kind("no_processes")
-def no_processes(stage: Stage, fault: Fault) -> Iterator[None]:
+def no_processes(stage: Stage, step: Step, name: str) -> Iterator[None]:
     tenant = stage.players.tenant
     with limits.in_group("pids", [tenant.pid, *tenant.tree()], {"pids.max": "1"}):
         yield
 
 
 @kind("busy_machine")
-def busy_machine(stage: Stage, fault: Fault) -> Iterator[None]:
+def busy_machine(stage: Stage, step: Step, name: str) -> Iterator[None]:
     """More threads than cores, all of the highest priority that is not real-time."""
     command = ["nice", "-n", "-20", sys.executable, "-c", "while True: pass"]
     hogs = [subprocess.Popen(command) for _ in range((os.cpu_count() or 1) + 1)]
@@ -147,13 +144,13 @@ def busy_machine(stage: Stage, fault: Fault) -> Iterator[None]:
 
 
 @kind("full_disk")
-def full_disk(stage: Stage, fault: Fault) -> Iterator[None]:
+def full_disk(stage: Stage, step: Step, name: str) -> Iterator[None]:
     with limits.full(stage.players.directory):
         yield
 
 
 @kind("full_log")
-def full_log(stage: Stage, fault: Fault) -> Iterator[None]:
+def full_log(stage: Stage, step: Step, name: str) -> Iterator[None]:
     """Nobody reads what the sidecar says, and the pipe is full."""
     sidecar = stage.players.sidecar
     sidecar.listens.clear()
@@ -163,7 +160,7 @@ def full_log(stage: Stage, fault: Fault) -> Iterator[None]:
 
 
 @kind("stuck_admin")
-def stuck_admin(stage: Stage, fault: Fault) -> Iterator[None]:
+def stuck_admin(stage: Stage, step: Step, name: str) -> Iterator[None]:
     """Watchers that ask for everything and read nothing."""
     host, _, port = stage.players.sidecar.admin.removeprefix("http://").partition(":")
     paths = ("live", "events?since=0", "metrics", "state") * 4 if port else ()
@@ -174,10 +171,10 @@ def stuck_admin(stage: Stage, fault: Fault) -> Iterator[None]:
 
 
 @kind("clock_forward", "clock_back")
-def jump(stage: Stage, fault: Fault) -> Iterator[None]:
+def jump(stage: Stage, step: Step, name: str) -> Iterator[None]:
     """CLOCK_REALTIME is an hour to a month off, for sidecar, `valve run` and tenant."""
-    seconds = random.Random(fault.salt).randrange(3600, 30 * 86400)
-    sign = 1 if fault.kind == "clock_forward" else -1
+    seconds = random.Random(step.salt).randrange(3600, 30 * 86400)
+    sign = 1 if name == "clock_forward" else -1
     stage.players.jump.write_bytes((sign * seconds).to_bytes(8, "little", signed=True))
     yield
     stage.players.jump.write_bytes(bytes(8))
@@ -187,14 +184,14 @@ def jump(stage: Stage, fault: Fault) -> Iterator[None]:
 
 
 @kind("fork_tenant")
-def fork_tenant(stage: Stage, fault: Fault) -> Iterator[None]:
+def fork_tenant(stage: Stage, step: Step, name: str) -> Iterator[None]:
     stage.tell_tenant(4, 1)
     yield
     stage.tell_tenant(4, 0)
 
 
 @kind("hinder_tenant")
-def hinder_tenant(stage: Stage, fault: Fault) -> Iterator[None]:
+def hinder_tenant(stage: Stage, step: Step, name: str) -> Iterator[None]:
     """A thread sleeps in the kernel where neither freezer nor signal finds it."""
     stage.hinder(True)
     yield
@@ -202,22 +199,22 @@ def hinder_tenant(stage: Stage, fault: Fault) -> Iterator[None]:
 
 
 @kind("thaw_tenant")
-def thaw_tenant(stage: Stage, fault: Fault) -> Iterator[None]:
+def thaw_tenant(stage: Stage, step: Step, name: str) -> Iterator[None]:
     for path in own_cgroup().glob(f"valve-*-{stage.players.tenant.pid}"):
         (path / "cgroup.freeze").write_text("0")
     yield
 
 
 @kind("escape_tenant")
-def escape_tenant(stage: Stage, fault: Fault) -> Iterator[None]:
+def escape_tenant(stage: Stage, step: Step, name: str) -> Iterator[None]:
     for pid in stage.players.tenant.members()[-1:]:
         (own_cgroup() / "cgroup.procs").write_text(str(pid))
     yield
 
 
 @kind("rm_refuses", "rm_delays")
-def rm(stage: Stage, fault: Fault) -> Iterator[None]:
-    refuses = fault.kind == "rm_refuses"
+def rm(stage: Stage, step: Step, name: str) -> Iterator[None]:
+    refuses = name == "rm_refuses"
     stage.players.tenant.switch.write_text(
         "refuse disable=0x1b,schedule=0x56\n" if refuses else "delay disable=100000\n"
     )
@@ -229,23 +226,23 @@ def rm(stage: Stage, fault: Fault) -> Iterator[None]:
 
 
 @kind("engine_resets", "engine_half_answers", "engine_cuts_head", "engine_babbles", "engine_hangs")
-def bad_engine(stage: Stage, fault: Fault) -> Iterator[None]:
+def bad_engine(stage: Stage, step: Step, name: str) -> Iterator[None]:
     for _ in range(2):
-        stage.send(defect=fault.kind.removeprefix("engine_"))
+        stage.send(defect=name.removeprefix("engine_"))
     yield
 
 
 @kind("clients_leave")
-def clients_leave(stage: Stage, fault: Fault) -> Iterator[None]:
+def clients_leave(stage: Stage, step: Step, name: str) -> Iterator[None]:
     leavers = [stage.send(hold=True) for _ in range(8)]
-    time.sleep(fault.hold_s / 2)
+    time.sleep(step.hold_s / 2)
     for leaver in leavers:
         stage.players.clients.leave(leaver)
     yield
 
 
 @kind("client_dribbles")
-def client_dribbles(stage: Stage, fault: Fault) -> Iterator[None]:
+def client_dribbles(stage: Stage, step: Step, name: str) -> Iterator[None]:
     stage.send(dribble=True, padding="x" * 200)
     yield
 
@@ -254,50 +251,50 @@ def client_dribbles(stage: Stage, fault: Fault) -> Iterator[None]:
 
 
 @kind("flip_generation")
-def flip_generation(stage: Stage, fault: Fault) -> Iterator[None]:
+def flip_generation(stage: Stage, step: Step, name: str) -> Iterator[None]:
     with limits.mapped(stage.players.directory / "holders") as memory:
         at = native.HoldersFile.generation.offset
-        memory[at : at + 4] = fault.salt.to_bytes(4, "little")
+        memory[at : at + 4] = step.salt.to_bytes(4, "little")
     yield
 
 
 @kind("scribble_header")
-def scribble_header(stage: Stage, fault: Fault) -> Iterator[None]:
+def scribble_header(stage: Stage, step: Step, name: str) -> Iterator[None]:
     """Magic, version and boot id are noise; whoever has the file open goes on."""
-    with limits.scribbled(stage.players.directory / "holders", range(0, 40), fault.salt):
+    with limits.scribbled(stage.players.directory / "holders", range(0, 40), step.salt):
         yield
 
 
 @kind("scribble_holder", "tear_holder")
-def scribble_holder(stage: Stage, fault: Fault) -> Iterator[None]:
+def scribble_holder(stage: Stage, step: Step, name: str) -> Iterator[None]:
     """A living row is noise, the whole of it or its first half (a write that was cut). Its owner mends it."""
     size = ctypes.sizeof(native.HolderRow)
     begin = native.HoldersFile.rows.offset + size * first_row(stage.observer.holders)
-    share = size if fault.kind == "scribble_holder" else size // 2
+    share = size if name == "scribble_holder" else size // 2
     with limits.mapped(stage.players.directory / "holders") as memory:
-        memory[begin : begin + share] = limits.noise(share, fault.salt)
+        memory[begin : begin + share] = limits.noise(share, step.salt)
     yield
 
 
 @kind("scribble_tenant")
-def scribble_tenant(stage: Stage, fault: Fault) -> Iterator[None]:
+def scribble_tenant(stage: Stage, step: Step, name: str) -> Iterator[None]:
     """The next change of the gate writes what was scribbled over meanwhile."""
     size = ctypes.sizeof(native.TenantRow)
     begin = native.TenantsFile.rows.offset + size * first_row(stage.observer.tenants)
-    with limits.scribbled(stage.players.directory / "tenants", range(begin, begin + size), fault.salt):
+    with limits.scribbled(stage.players.directory / "tenants", range(begin, begin + size), step.salt):
         yield
     stage.later(lambda: stage.wait_ended(stage.send(tokens=2)))
 
 
 @kind("full_tables")
-def full_tables(stage: Stage, fault: Fault) -> Iterator[None]:
+def full_tables(stage: Stage, step: Step, name: str) -> Iterator[None]:
     """Not a row is free for whoever comes now."""
     with limits.registered(stage.players.directory):
         yield
 
 
 @kind("locked_segment")
-def locked_segment(stage: Stage, fault: Fault) -> Iterator[None]:
+def locked_segment(stage: Stage, step: Step, name: str) -> Iterator[None]:
     """Somebody holds a lock on all that is not locked yet: of both files, and of their directory."""
     with limits.locked(stage.players.directory):
         yield
@@ -308,6 +305,10 @@ def first_row(rows: Sequence[Any]) -> int:
     return int(rows[0].row) if rows else 0
 
 
-def do(stage: Stage, fault: Fault) -> AbstractContextManager[None]:
-    """The fault, as long as the context lasts."""
-    return KINDS[fault.kind](stage, fault)
+@contextmanager
+def do(stage: Stage, step: Step) -> Iterator[None]:
+    """The step's faults, one upon the other, as long as the context lasts."""
+    with ExitStack() as stack:
+        for name in dict.fromkeys(step.kinds):
+            stack.enter_context(KINDS[name](stage, step, name))
+        yield

@@ -21,7 +21,7 @@ from pathlib import Path
 from . import census, faults, reach
 from .events import Events
 from .history import History, Injection, Recovery
-from .scenario import CASTS, Fault, plan
+from .scenario import CASTS, Step, plan
 from .stage import Stage
 from .welfare import Welfare
 
@@ -34,41 +34,41 @@ class Lane:
         self._stage, self._history = stage, history
         self._welfare, self._events = Welfare(stage), Events(history)
 
-    def play(self, listed: list[Fault], until_s: float) -> None:
+    def play(self, listed: list[Step], until_s: float) -> None:
         """As many of them as there is time for."""
         self._welfare.wait(GIVE_UP_S)
         self._try_out()
-        for fault in listed:
-            if fault.number % CENSUS_EVERY == 0:
+        for step in listed:
+            if step.number % CENSUS_EVERY == 0:
                 self._history.censuses.append(census.take(self._stage))
             if time.monotonic() > until_s:
                 break
-            self._inject(fault)
+            self._inject(step)
         self._history.censuses.append(census.take(self._stage))
 
-    def _inject(self, fault: Fault) -> None:
+    def _inject(self, step: Step) -> None:
         begun_ns = time.monotonic_ns()
         self._events.read(self._stage.players.sidecar)
-        reach.reach(self._stage, fault)
-        with faults.do(self._stage, fault):
+        reach.reach(self._stage, step)
+        with faults.do(self._stage, step):
             self._stage.send(tokens=3)
-            time.sleep(fault.hold_s)
+            time.sleep(step.hold_s)
             self._stage.send(tokens=3)
         self._stage.restore()
         problem = self._stage.end_requests()
-        ended_ns = time.monotonic_ns()
         took_ms, unwell = self._welfare.wait(GIVE_UP_S)
         problem = problem or unwell or self._try_out()
         self._events.read(self._stage.players.sidecar)
-        effects = sorted(fault.effects)
-        self._history.injections.append(
-            Injection(
-                fault.number, fault.kind, fault.state, effects, begun_ns, max(ended_ns, time.monotonic_ns())
-            )
-        )
-        self._history.recoveries.append(Recovery(fault.number, took_ms, problem))
+        self._write_down(step, begun_ns, took_ms, problem)
+
+    def _write_down(self, step: Step, begun_ns: int, took_ms: float, problem: str) -> None:
+        ended_ns, effects = time.monotonic_ns(), sorted(step.effects)
+        for kind in dict.fromkeys(step.kinds):
+            injection = Injection(step.number, kind, step.state, effects, begun_ns, ended_ns)
+            self._history.injections.append(injection)
+        self._history.recoveries.append(Recovery(step.number, took_ms, problem))
         if problem:
-            print(f"{self._stage.cast.name} {fault}: {problem}", file=sys.stderr, flush=True)
+            print(f"{self._stage.cast.name} {step}: {problem}", file=sys.stderr, flush=True)
 
     def _try_out(self) -> str:
         """A request stops the tenant, and its end lets it run. What does not work, for people."""

@@ -5,7 +5,7 @@ faults (pure).
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import cycle, islice
 
 # What a kind, or a state that is reached by force, may do to requests that touch it.
@@ -57,6 +57,8 @@ GONE = frozenset({LOST, GATE, TWICE})
 AWAY = frozenset({TURNED_AWAY, GATE, TWICE})
 FREE = frozenset({GATE, TWICE})
 LOOSE = frozenset({GATE, STOP, TWICE})
+
+LEFT_ALONE = {"kill_run", "kill_guardian"}  # what they leave stays as it is until the next valve command
 
 KINDS: dict[str, Kind] = {
     # the sidecar's worker, and its supervisor
@@ -146,19 +148,20 @@ STATES: dict[str, State] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
-    """One fault: `kind` at `state`, `jitter` of a state's natural length late, for `hold_s`."""
+class Step:
+    """`kinds` of faults at once at `state`, `jitter` of that state's natural length late, for `hold_s`."""
 
     number: int
-    kind: str
     state: str
+    kinds: tuple[str, ...]
     jitter: float
     hold_s: float
-    salt: int = field(default=0)
+    salt: int = 0
 
     @property
     def effects(self) -> Effects:
-        return KINDS[self.kind].effects | STATES[self.state].effects
+        both = LOOSE if LEFT_ALONE.issubset(self.kinds) else NONE
+        return STATES[self.state].effects.union(both, *(KINDS[kind].effects for kind in self.kinds))
 
 
 def matrix(cast: str) -> list[tuple[str, str]]:
@@ -168,14 +171,22 @@ def matrix(cast: str) -> list[tuple[str, str]]:
     return [(kind, state) for kind in kinds for state in states]
 
 
-def plan(cast: str, seed: int, count: int, *, slow: bool = True) -> list[Fault]:
-    """`count` faults; each cell of the matrix comes up before any does again. `slow`: with states that take
-    seconds to reach.
+def plan(cast: str, seed: int, count: int, *, slow: bool = True) -> list[Step]:
+    """`count` faults, give or take one; each cell of the matrix comes up before any does again, and to each a
+    second fault is drawn. `slow`: with states that take seconds to reach.
     """
     chance = random.Random(f"{cast}-{seed}")
     cells = [cell for cell in matrix(cast) if slow or not STATES[cell[1]].slow]
+    others = sorted({kind for kind, _ in cells})
     chance.shuffle(cells)
     return [
-        Fault(number, kind, state, chance.random(), chance.uniform(0.02, 0.2), chance.getrandbits(32))
-        for number, (kind, state) in enumerate(islice(cycle(cells), count))
+        Step(
+            number,
+            state,
+            (kind, chance.choice(others)),
+            chance.random(),
+            chance.uniform(0.02, 0.2),
+            chance.getrandbits(32),
+        )
+        for number, (kind, state) in enumerate(islice(cycle(cells), (count + 1) // 2))
     ]

@@ -11,7 +11,7 @@ from .run import run
 
 pytestmark = pytest.mark.integration
 SEED = 20261125
-FAULTS = 12  # of each cast
+FAULTS = 20  # of each cast
 PATIENCE = 10.0  # on a machine with much else to do
 
 

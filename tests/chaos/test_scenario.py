@@ -2,7 +2,7 @@
 
 import pytest
 
-from .scenario import CASTS, KINDS, STATES, matrix, plan
+from .scenario import CASTS, GATE, KINDS, LOST, STATES, TWICE, Step, matrix, plan
 
 
 @pytest.mark.parametrize("cast", CASTS)
@@ -14,8 +14,8 @@ def test_a_seed_says_it_all(cast: str) -> None:
 @pytest.mark.parametrize("cast", CASTS)
 def test_every_cell_comes_up_before_any_does_again(cast: str) -> None:
     cells = matrix(cast)
-    faults = plan(cast, 1, len(cells))
-    assert sorted((fault.kind, fault.state) for fault in faults) == sorted(cells)
+    steps = plan(cast, 1, 2 * len(cells))
+    assert sorted((step.kinds[0], step.state) for step in steps) == sorted(cells)
 
 
 def test_all_casts_together_have_every_kind_and_state() -> None:
@@ -26,4 +26,9 @@ def test_all_casts_together_have_every_kind_and_state() -> None:
 
 
 def test_what_takes_seconds_can_be_left_out() -> None:
-    assert not any(STATES[fault.state].slow for fault in plan("aiohttp", 1, 1000, slow=False))
+    assert not any(STATES[step.state].slow for step in plan("aiohttp", 1, 1000, slow=False))
+
+
+def test_what_two_faults_may_do_they_may_do_together() -> None:
+    step = Step(0, "closed", ("kill_run", "kill_engine"), 0.0, 0.0)
+    assert step.effects == {GATE, TWICE, LOST}

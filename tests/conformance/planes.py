@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -12,6 +13,7 @@ import uvloop
 from valve_adapters.registry import by_name
 from valve_sidecar.address import Address
 from valve_sidecar.flight import DataPlane, Intake
+from valve_sidecar.listener import Listener
 from valve_sidecar.native_plane import NativePlane
 from valve_sidecar.proxy import AiohttpPlane
 
@@ -21,14 +23,14 @@ Build = Callable[[str, str, Intake, float], tuple[DataPlane, Callable[[], str]]]
 
 
 def build_aiohttp(listen: str, upstream: str, intake: Intake, connect_timeout_s: float) -> Any:
-    addresses = Address.parse(listen), Address.parse(upstream)
-    plane = AiohttpPlane(*addresses, by_name("openai"), intake, connect_timeout_s=connect_timeout_s)
+    ends = Listener(Address.parse(listen)), Address.parse(upstream)
+    plane = AiohttpPlane(*ends, by_name("openai"), intake, connect_timeout_s=connect_timeout_s)
     return plane, lambda: str(plane.bound)
 
 
 def build_native(listen: str, upstream: str, intake: Intake, connect_timeout_s: float) -> Any:
-    addresses = Address.parse(listen), Address.parse(upstream)
-    plane = NativePlane(*addresses, by_name("openai"), intake, connect_timeout_s=connect_timeout_s)
+    ends = Listener(Address.parse(listen)), Address.parse(upstream)
+    plane = NativePlane(*ends, by_name("openai"), intake, connect_timeout_s=connect_timeout_s)
     return plane, lambda: str(plane.bound)
 
 
@@ -63,6 +65,23 @@ class Running:
         plane, bound = build(*arguments)
         await plane.start()
         return plane, bound
+
+    def successors_socket(self) -> socket.socket:
+        """What another process would have been handed."""
+        (listening,) = self._plane._listener.sockets
+        return listening.dup()
+
+    def begin_retire(self, patience_s: float) -> Any:
+        """Returns a future. It has left its sockets by then."""
+        retired = asyncio.run_coroutine_threadsafe(self._plane.retire(patience_s), self._loop)
+        self._do(self._has_begun())
+        return retired
+
+    async def _has_begun(self) -> None:
+        for _ in range(5):  # turns of the loop
+            await asyncio.sleep(0)
+        if isinstance(self._plane, NativePlane):
+            assert await self._plane.responds(PATIENCE_S)  # after what it was told before
 
     def begin_drain(self, grace_s: float) -> Any:
         """Returns a future."""

@@ -113,10 +113,15 @@ class Sidecar:
     """A real `valve serve`; `listen` and `admin` are read from the line that says it is ready."""
 
     def __init__(self, runtime_dir: Path, upstream: str, *options: str) -> None:
+        self.runtime_dir = runtime_dir
         self.process = start_valve(
             runtime_dir, "serve", "--upstream", upstream, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0",
             "--device", "cpu", "--cooldown-ms", "20", *options, stderr=subprocess.PIPE,
         )  # fmt: skip
+        self.read_lines()
+
+    def read_lines(self) -> None:
+        """Of its standard error, from now on."""
         self.lines: list[str] = []
         self.listen = self.admin = ""
         self._reader = threading.Thread(target=self._read, daemon=True)

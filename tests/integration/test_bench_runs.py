@@ -14,6 +14,7 @@ from typing import Any
 import orjson
 import pytest
 
+from valve_loadgen.cpu_group import cpu_cgroup
 from valve_loadgen.exact_mock import exact_mock
 from valve_loadgen.processes import MARKER, marked
 
@@ -155,3 +156,18 @@ def wait(condition: Any) -> None:
     while not condition():
         assert time.monotonic() < deadline_s
         time.sleep(0.05)
+
+
+@needs_engine
+@pytest.mark.skipif(shutil.which("haproxy") is None, reason="haproxy is not installed")
+@pytest.mark.skipif(cpu_cgroup() is None, reason="no writable cgroup with the cpu controller")
+def test_the_spread_benchmark_plays_both_arms_and_simulates_them(tmp_path: Path) -> None:
+    arguments = ("--replicas", "2", "--rounds", "1", "--window-s", "5", "--out", str(tmp_path))
+    code, report = bench("spread", *arguments)
+    assert code == 0
+    for arm in ("round_robin", "pack_first"):
+        measured = report["arms"][arm]["measured"]
+        assert measured["requests"] > 0
+        assert 0 <= measured["gate_open_fraction"] <= 1
+        assert 0 <= report["arms"][arm]["predicted"]["harvest_fraction"] <= 1
+    assert report["offline_alone_tokens_per_s"] > 0

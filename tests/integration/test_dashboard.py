@@ -12,6 +12,8 @@ import orjson
 import promql_parser
 import pytest
 
+from valve_runtime.ledger import Ledger, Party
+
 from .stage import Request, Sidecar, Stage, wait_until
 
 pytestmark = pytest.mark.integration
@@ -133,9 +135,11 @@ class Prometheus:
 
 @pytest.fixture(scope="module")
 def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
-    """Has seen requests that stop a tenant, before and between scrapes."""
+    """Has seen requests that stop a tenant, before and between scrapes, and memory that is shared."""
     folder = tmp_path_factory.mktemp("prometheus")
     stage = Stage(folder)
+    ledger = Ledger.open(folder, "cpu")
+    Party.register(ledger, "online", "chat", 400, start_pages=400)
     sidecar, tenant = stage.sidecar(), stage.tenant()
     server = Prometheus(folder, sidecar)
     try:
@@ -150,6 +154,7 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]
     finally:
         server.close()
         stage.close()
+        ledger.close()
 
 
 @needs_prometheus
@@ -164,9 +169,16 @@ def test_every_query_finds_something(prometheus: Prometheus) -> None:
 
 @needs_prometheus
 def test_the_alerts_evaluate_and_a_healthy_sidecar_raises_none(prometheus: Prometheus) -> None:
-    (group,) = prometheus.get("rules")["groups"]
-    assert {rule["health"] for rule in group["rules"]} == {"ok"}
+    rules = [rule for group in prometheus.get("rules")["groups"] for rule in group["rules"]]
+    assert {rule["health"] for rule in rules} == {"ok"}
     assert [alert for alert in prometheus.get("alerts")["alerts"] if alert["state"] == "firing"] == []
+
+
+@needs_prometheus
+@pytest.mark.parametrize("signal", ["valve:gate_open:ratio10m", "valve:harvest:ratio10m"])
+def test_autoscalers_find_their_signals(prometheus: Prometheus, signal: str) -> None:
+    (found,) = prometheus.get("query", query=signal)["result"]
+    assert 0 <= float(found["value"][1]) <= 1
 
 
 @needs_prometheus

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import struct
 import subprocess
@@ -57,16 +58,13 @@ class Engine:
 
 
 def valve_run(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    return valve(folder, "run", *arguments)
+
+
+def valve(folder: Path, command: str, *arguments: str) -> subprocess.Popen[str]:
+    driver = "tests.integration.gpu_driver"
     return subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "tests.integration.gpu_driver",
-            "run",
-            "--runtime-dir",
-            str(folder),
-            *arguments,
-        ],
+        [sys.executable, "-m", driver, command, "--runtime-dir", str(folder), *arguments],
         env=os.environ | fake_gpu.environment() | {"FAKE_GPU_MEMORY": str(folder / "device")},
         cwd=fake_gpu.ROOT,
         stdout=subprocess.PIPE,
@@ -123,6 +121,24 @@ def test_memory_follows_the_reservation(folder: Path) -> None:
     assert len(list(folder.glob("pool.*"))) == 1  # online's: its process was the engine itself
     valve_run(folder, "--", "true").communicate(timeout=DEADLINE_S)
     assert not list(folder.glob("pool.*"))
+
+
+def test_the_gpu_kit_measures_a_reclaim(folder: Path) -> None:
+    """tests/gpu/pool_reclaim.py, on the fake GPU."""
+    driver = f"{sys.executable} -m tests.integration.gpu_driver"
+    done = subprocess.run(
+        [sys.executable, "tests/gpu/pool_reclaim.py", "--pages", "6", "--rounds", "2", "--valve", driver],
+        env=os.environ | fake_gpu.environment() | {"FAKE_GPU_MEMORY": str(folder / "device")},
+        cwd=fake_gpu.ROOT,
+        capture_output=True,
+        text=True,
+        timeout=4 * DEADLINE_S,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    report = json.loads(done.stdout)
+    assert report["ok"]
+    assert len(report["rounds"]) == 2
 
 
 def tables(folder: Path) -> set[int]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from valve_loadgen import baselines
+from valve_loadgen import baselines, cpu_group
 from valve_loadgen.baselines import BASELINES, availability, choose, prepared
 from valve_loadgen.errors import BenchError
 
@@ -44,7 +44,7 @@ def test_a_cgroup_of_least_weight_is_made_entered_and_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = cgroup_v2(tmp_path)
-    monkeypatch.setattr(baselines, "CGROUP_ROOTS", (root,))
+    monkeypatch.setattr(cpu_group, "ROOTS", (root,))
     with prepared(choose(["cgroup"])) as prefixes:
         (group,) = (path for path in root.iterdir() if path.is_dir())
         assert output_of([*prefixes["cgroup"], "echo", "run"]) == "run\n"
@@ -55,5 +55,5 @@ def test_a_cgroup_of_least_weight_is_made_entered_and_removed(
 
 def test_without_a_cpu_controller_there_is_no_cgroup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "cgroup.subtree_control").write_text("memory\n")
-    monkeypatch.setattr(baselines, "CGROUP_ROOTS", (tmp_path,))
+    monkeypatch.setattr(cpu_group, "ROOTS", (tmp_path,))
     assert "no writable cgroup" in (availability()["cgroup"] or "")

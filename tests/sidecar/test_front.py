@@ -16,6 +16,7 @@ from valve_sidecar.config import DATA_PLANES, Mode, ServeConfig
 from valve_sidecar.flight import Outcome
 from valve_sidecar.front import Front, Surroundings
 from valve_sidecar.gate import HolderSeat
+from valve_sidecar.listener import Listener
 from valve_sidecar.native_front import NativeFront
 from valve_sidecar.worker import make_front
 
@@ -28,7 +29,8 @@ def surroundings(directory: Path, data_plane: str, mode: Mode = Mode.ENFORCE) ->
     directory.chmod(0o700)
     config = ServeConfig("http://127.0.0.1:1", "127.0.0.1:0", mode=mode, data_plane=data_plane)
     seat = HolderSeat(directory, "test", ("cpu",))
-    return Surroundings(config, Address.parse(config.upstream), seat, 0, nothing_known)
+    listener = Listener(Address.parse(config.listen))
+    return Surroundings(config, Address.parse(config.upstream), seat, 0, listener, nothing_known)
 
 
 async def run_down(front: Front) -> None:
@@ -40,8 +42,8 @@ async def run_down(front: Front) -> None:
 async def test_the_one_that_was_asked_for(data_plane: str, tmp_path: Path) -> None:
     front = make_front(surroundings(tmp_path, data_plane), by_name("openai"))
     assert front.name == data_plane
-    await front.start(reuse_port=False)
-    assert front.bound.port > 0
+    await front.start()
+    assert front._given.listener.bound.port > 0
     assert front.ready
     await run_down(front)
 
@@ -63,8 +65,8 @@ async def test_without_the_library_requests_are_carried_all_the_same(
 @pytest.mark.parametrize("mode", Mode)
 async def test_both_tell_the_same_state(data_plane: str, mode: Mode, tmp_path: Path) -> None:
     front = make_front(surroundings(tmp_path, data_plane, mode), by_name("openai"))
-    await front.start(reuse_port=False)
-    async with front.bound.client(5) as client:
+    await front.start()
+    async with front._given.listener.bound.client(5) as client:
         assert (await client.post("/v1/completions", content=b"{}")).status_code == 502
         assert (await client.get("/metrics")).status_code == 502
     state = front.state()
@@ -99,7 +101,7 @@ async def test_a_lost_seat_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixt
     given = surroundings(tmp_path, "native")
     (tmp_path / "holders").write_bytes(b"damaged")
     front = make_front(given, by_name("openai"))
-    await front.start(reuse_port=False)
+    await front.start()
     assert not front.ready
     assert "proxying without a gate" in caplog.text
     await asyncio.sleep(0)

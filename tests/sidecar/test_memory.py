@@ -10,10 +10,11 @@ from valve_adapters.adapter import Kv
 from valve_runtime.ledger import Ledger, Party
 from valve_sidecar.memory import Keeper, MemoryKeeper
 from valve_sidecar.reclaim_limit import ReclaimLimit
-from valve_sidecar.reservation import FLOOR_PAGES, FixedReservation, Reservation, Reserve
+from valve_sidecar.reservation import FixedReservation, Reservation, Reserve
 
 GPU = "GPU-fa000000-0000-0000-0000-000000000007"
 TOTAL = 200
+START = 16
 S = 1_000_000_000
 FREE = Kv(free=1.0, tokens=16 * TOTAL)
 
@@ -28,7 +29,7 @@ class Device:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.ledger = Ledger.open(directory, GPU)
-        self.online = Party.register(self.ledger, "online", "chat", TOTAL, start_pages=FLOOR_PAGES)
+        self.online = Party.register(self.ledger, "online", "chat", TOTAL, start_pages=START)
         self.tenant = Party.register(self.ledger, "tenant", "batch", TOTAL)
 
     def close(self) -> None:
@@ -48,16 +49,16 @@ def device(tmp_path: Path) -> Iterator[Device]:
 
 
 def test_a_reclaim_is_stored_and_told(device: Device) -> None:
-    assert len(device.tenant.lease(TOTAL)) == TOTAL - FLOOR_PAGES
+    assert len(device.tenant.lease(TOTAL)) == TOTAL - START
     keeper = device.keeper()
     assert list(keeper.look(S, FREE, 0)) == []
     device.ledger.set_wanted(50)
     (event,) = keeper.look(2 * S, FREE, 0)
     assert device.ledger.read().reserved == 100
     assert event["kind"] == "reclaim"
-    assert (event["pages"], event["reserved"], event["used"]) == (100 - FLOOR_PAGES, 100, 50)
+    assert (event["pages"], event["reserved"], event["used"]) == (100 - START, 100, 50)
     assert keeper.told["reclaims"] == 1
-    assert keeper.told["reclaimed"] == 100 - FLOOR_PAGES
+    assert keeper.told["reclaimed"] == 100 - START
     assert keeper.told["reclaims_left"] == 2
     keeper.close()
 
@@ -77,8 +78,8 @@ def test_what_is_no_longer_needed_is_given_back(device: Device) -> None:
     keeper.look(S, FREE, 0)
     device.ledger.set_wanted(0)
     (event,) = keeper.look(8000 * S, FREE, 0)
-    assert (event["kind"], event["pages"]) == ("give_back", 50 - FLOOR_PAGES)
-    assert device.ledger.read().reserved == FLOOR_PAGES
+    assert (event["kind"], event["pages"]) == ("give_back", 49)
+    assert device.ledger.read().reserved == 1
     keeper.close()
 
 
@@ -98,7 +99,7 @@ def test_without_enforcing_it_only_looks(device: Device) -> None:
     device.ledger.set_wanted(50)
     keeper = device.keeper(store=False)
     assert list(keeper.look(S, FREE, 0)) == []
-    assert device.ledger.read().reserved == FLOOR_PAGES
+    assert device.ledger.read().reserved == START
     assert keeper.told["wanted"] == 50
     keeper.close()
 

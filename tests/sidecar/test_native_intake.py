@@ -14,7 +14,7 @@ from valve_sidecar.budget import Goal
 from valve_sidecar.config import Mode
 from valve_sidecar.events import EventLog
 from valve_sidecar.flight import Flight, Outcome
-from valve_sidecar.native_intake import NativeIntake
+from valve_sidecar.native_intake import RECENT_FLIGHTS, NativeIntake
 from valve_sidecar.trace import TraceContext
 
 EVENT = b'data: {"choices":[{"index":0,"delta":{"content":"x"}}]}\n\n'
@@ -107,7 +107,7 @@ class Driver:
         return native.STATES[self.intake.stats.state]
 
     def events(self, kind: str) -> list[dict[str, object]]:
-        return [event for event in self.intake.since(0, 1000)["events"] if event["kind"] == kind]
+        return [event for event in self.intake.since(0, 10_000)["events"] if event["kind"] == kind]
 
 
 @pytest.fixture
@@ -322,6 +322,16 @@ def test_what_the_answer_tells_of_itself(driver: Driver) -> None:
     assert driver.intake.stats.input_tokens == 12
 
 
+def test_what_was_read_for_the_metrics_is_told_the_same(driver: Driver) -> None:
+    for number in range(RECENT_FLIGHTS + 10):
+        flight = driver.arrive("POST", "/v1/completions", f"r-{number}")
+        assert flight is not None
+        driver.finish(flight, Outcome.COMPLETED)
+    before = driver.events("request")
+    driver.intake.flights_since(0)
+    assert driver.events("request") == before
+
+
 def test_a_websocket_s_bytes_are_no_answer(driver: Driver) -> None:
     flight = driver.arrive("GET", "/v1/realtime", upgrade=True)
     assert flight is not None
@@ -404,6 +414,12 @@ def test_made_events_take_their_place(driver: Driver) -> None:
     record = {"kind": "stopped", "t_ns": 5, "job": "batch", "row": 1}
     driver.intake.add(record)
     assert driver.intake.since(0, 10)["events"] == [{"seq": 0, "worker": 3, **record}]
+
+
+def test_where_the_log_ends_is_told_to_who_asks_for_no_event(driver: Driver) -> None:
+    driver.intake.add({"kind": "x", "t_ns": 1})
+    assert driver.intake.since(1 << 62, 0)["next"] == 1
+    assert driver.intake.since(0, 0) == {"events": [], "next": 0, "dropped": 0}
 
 
 def test_the_log_keeps_the_last_events_and_tells_how_many_are_gone(driver: Driver) -> None:

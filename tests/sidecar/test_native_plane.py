@@ -8,6 +8,7 @@ import pytest
 from valve_adapters.registry import by_name
 from valve_sidecar.address import Address
 from valve_sidecar.flight import Flight, Head, Outcome
+from valve_sidecar.listener import Listener
 from valve_sidecar.native_plane import NativePlane, engine_addresses, is_literal, pack_address
 
 
@@ -53,7 +54,7 @@ async def test_an_engine_by_name(host: str) -> None:
     """One that listens on one of the name's addresses only, and one whose name means nothing yet."""
     with socket.create_server(("127.0.0.1", 0)) as engine:
         upstream = Address(host, engine.getsockname()[1])
-        plane = NativePlane(Address("127.0.0.1", 0), upstream, by_name("openai"), Nobody())
+        plane = NativePlane(Listener(Address("127.0.0.1", 0)), upstream, by_name("openai"), Nobody())
         await plane.start()
         with socket.create_connection((plane.bound.host, plane.bound.port), timeout=10) as client:
             client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")

@@ -14,6 +14,7 @@ from valve_sidecar import proxy, relay
 from valve_sidecar.address import Address
 from valve_sidecar.errors import ListenError, SidecarError
 from valve_sidecar.flight import Flight, Head, Outcome
+from valve_sidecar.listener import Listener
 from valve_sidecar.native_plane import NativePlane
 from valve_sidecar.proxy import AiohttpPlane
 
@@ -46,9 +47,8 @@ ANY_PORT = Address("127.0.0.1", 0)
 @pytest.fixture(params=[AiohttpPlane, NativePlane], ids=["aiohttp", "native"])
 def plane_on(request: pytest.FixtureRequest) -> PlaneOn:
     def build(listen: Address, intake: Intake | None = None, *, reuse_port: bool = False) -> Plane:
-        plane: Plane = request.param(
-            listen, NOWHERE, by_name("openai"), intake or Intake(), reuse_port=reuse_port
-        )
+        listener = Listener(listen, reuse_port=reuse_port)
+        plane: Plane = request.param(listener, NOWHERE, by_name("openai"), intake or Intake())
         return plane
 
     return build
@@ -125,7 +125,7 @@ async def test_the_python_parser_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(proxy, "HttpRequestParser", HttpRequestParserPy)
     with pytest.raises(SidecarError, match=r"CVE-2026-111750.*AIOHTTP_NO_EXTENSIONS"):
-        await AiohttpPlane(ANY_PORT, NOWHERE, by_name("openai"), Intake()).start()
+        await AiohttpPlane(Listener(ANY_PORT), NOWHERE, by_name("openai"), Intake()).start()
 
 
 async def test_an_error_of_our_own_is_told_logged_and_counted(
@@ -136,7 +136,7 @@ async def test_an_error_of_our_own_is_told_logged_and_counted(
 
     monkeypatch.setattr(relay.Upstream, "connect", break_down)
     intake = Intake()
-    plane = AiohttpPlane(ANY_PORT, NOWHERE, by_name("openai"), intake)
+    plane = AiohttpPlane(Listener(ANY_PORT), NOWHERE, by_name("openai"), intake)
     await plane.start()
     async with plane.bound.client(5) as client:
         response = await client.post(

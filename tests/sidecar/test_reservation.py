@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 
 from valve_sidecar import reservation
 from valve_sidecar.reclaim_limit import WINDOW_S, ReclaimLimit
-from valve_sidecar.reservation import DECREASE_S, FLOOR_PAGES, INCREASE, PEAK_S, Reservation
+from valve_sidecar.reservation import DECREASE_S, INCREASE, PEAK_S, Reservation
 
 TOTAL = 1000
+FLOOR = 1  # a 1,024th
 PAGES = st.integers(0, 2 * TOTAL)
 GREED = st.sampled_from([0.0, 0.5, 1.0])
 STEPS = st.lists(
@@ -54,11 +55,11 @@ def test_no_trace_reclaims_above_the_limit_or_starves_online(
 
 def test_a_reclaim_takes_twice_the_demand_and_the_excess_is_given_back() -> None:
     device = Device(Reservation(ReclaimLimit()))
-    assert device.step(0, 0) == FLOOR_PAGES
+    assert device.step(0, 0) == FLOOR
     assert device.step(1, 100) == 100 * INCREASE
     assert device.step(DECREASE_S / 4, 100) == 150
     assert device.step(DECREASE_S, 100) == 100
-    assert device.policy.reclaimed == 200 - FLOOR_PAGES
+    assert device.policy.reclaimed == 200 - FLOOR
 
 
 def test_a_peak_is_remembered_and_then_forgotten() -> None:
@@ -66,7 +67,7 @@ def test_a_peak_is_remembered_and_then_forgotten() -> None:
     device.step(0, 0)
     device.step(1, 100)
     assert device.step(PEAK_S - 120, 10) == 100
-    assert device.step(120, 10) == FLOOR_PAGES
+    assert device.step(120, 10) == 10
     assert device.policy.reclaims == 1
 
 
@@ -74,7 +75,7 @@ def test_what_was_only_announced_is_no_peak() -> None:
     device = Device(Reservation(ReclaimLimit()))
     device.step(0, 0)
     assert device.step(1, 10, soon=90) == 200
-    assert device.step(DECREASE_S, 10) == FLOOR_PAGES
+    assert device.step(DECREASE_S, 10) == 10
 
 
 def test_growing_into_what_tenants_leave_is_no_reclaim() -> None:
@@ -108,7 +109,7 @@ def test_memory_does_not_grow_with_time() -> None:
 
 def test_tenants_that_have_not_given_back_yet_are_not_asked_beyond_the_limit() -> None:
     policy = Reservation(ReclaimLimit(1))
-    policy.reserve(0.0, 0, 0, TOTAL - FLOOR_PAGES, TOTAL)
-    assert policy.reserve(1.0, 50, 0, TOTAL - FLOOR_PAGES, TOTAL) == TOTAL
-    assert policy.reserve(2.0, 60, 0, TOTAL - FLOOR_PAGES, TOTAL) == TOTAL
+    policy.reserve(0.0, 0, 0, TOTAL - FLOOR, TOTAL)
+    assert policy.reserve(1.0, 50, 0, TOTAL - FLOOR, TOTAL) == TOTAL
+    assert policy.reserve(2.0, 60, 0, TOTAL - FLOOR, TOTAL) == TOTAL
     assert policy.reclaims == 1

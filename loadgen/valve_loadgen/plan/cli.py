@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from valve_loadgen.plan.measured import Measured
     from valve_loadgen.plan.memory import MakePolicy
 
-SUMMARY = "what colocation would save on a fleet, from its own traffic"
 TRACES = (
     "request traces (CSV, JSONL; .gz), a ServeGen client table, an access log, or a Prometheus range query; "
     "several traces are several deployments"

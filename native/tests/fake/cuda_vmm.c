@@ -14,7 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "cuda_costs.h"
+#include "costs.h"
 #include "fake_cuda.h"
 
 #define PAGE (2ull << 20)

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "costs.h"
 #include "rm_channel.h"
 #include "rm_settings.h"
 
@@ -156,11 +157,17 @@ static uint32_t gate(struct rm_file *file, const struct rm_control *call, const 
   return change_all(&chosen, reason, stop);
 }
 
+static uint32_t disable(struct rm_file *file, const struct rm_control *call, bool stop) {
+  uint64_t began_ns = cost_begin();
+  uint32_t status = gate(file, call, "disable", check_disable, RM_STOP_DISABLED, stop);
+  if (stop) cost_end("stop", began_ns);
+  return status;
+}
+
 static uint32_t control(struct rm_file *file, const struct rm_control *call) {
   const void *params = (const void *)(uintptr_t)call->params;
   if (call->command == RM_CONTROL_DISABLE_CHANNELS)
-    return gate(file, call, "disable", check_disable, RM_STOP_DISABLED,
-                ((const struct rm_disable_channels *)params)->disable);
+    return disable(file, call, ((const struct rm_disable_channels *)params)->disable);
   if (call->command == RM_CONTROL_GROUP_SCHEDULE || call->command == RM_CONTROL_CHANNEL_SCHEDULE)
     return gate(file, call, "schedule", check_schedule, RM_STOP_UNSCHEDULED,
                 !((const struct rm_schedule *)params)->enable);

@@ -1,4 +1,4 @@
-#include "cuda_costs.h"
+#include "costs.h"
 
 #include <fcntl.h>
 #include <pthread.h>

@@ -1,0 +1,160 @@
+"""Owns an engine that keeps the planner's time and computes nothing: continuous batching by the clock.
+
+`python -m valve_loadgen.timed_engine --port P --figures 8b` serves completions until SIGTERM. On a CPU a
+batch of eight takes nearly eight times as long as one request; this one behaves as on a GPU.
+"""
+
+import argparse
+import asyncio
+import signal
+import sys
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+import uvloop
+from aiohttp import web
+
+from valve_loadgen.plan.engine import Engine, parse
+
+DONE = b"data: [DONE]\n\n"
+
+
+@dataclass(eq=False)
+class Sequence:
+    """A request inside: what is left of its prompt and of its answer, in tokens."""
+
+    prompt_left: int
+    tokens_left: int
+    told: asyncio.Queue[int] = field(default_factory=asyncio.Queue)
+    """Tokens left after each one that came."""
+
+
+class Batch:
+    """Which sequences an iteration works on, as native/planner simulates it. No clock, no I/O."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._waiting: deque[Sequence] = deque()
+        self._running: list[Sequence] = []
+        self._joining: list[Sequence] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._waiting or self._running)
+
+    def add(self, sequence: Sequence) -> None:
+        self._waiting.append(sequence)
+
+    def drop(self, sequence: Sequence) -> None:
+        """Its client has gone."""
+        for line in (self._waiting, self._running, self._joining):
+            if sequence in line:
+                line.remove(sequence)
+
+    def begin(self) -> float:
+        """Takes in prompts, first come first served; how many seconds the iteration lasts."""
+        room, taken = self._engine.batch - len(self._running), 0
+        while self._waiting and len(self._joining) < room and taken < self._engine.chunk:
+            head = self._waiting[0]
+            part = min(head.prompt_left, self._engine.chunk - taken)
+            head.prompt_left -= part
+            taken += part
+            if not head.prompt_left:
+                self._joining.append(self._waiting.popleft())
+        return self._engine.iteration_s(len(self._running)) + taken / self._engine.prefill_tokens_per_s
+
+    def end(self) -> list[Sequence]:
+        """Who has got a token; those whose last it was leave."""
+        advanced = self._running + self._joining
+        for sequence in advanced:
+            sequence.tokens_left -= 1
+        self._running = [each for each in advanced if each.tokens_left]
+        self._joining = []
+        return advanced
+
+
+class TimedEngine:
+    """Drives a batch by the event loop's clock, iterations end to end."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._batch = Batch(engine)
+        self._busy = False
+
+    def app(self) -> web.Application:
+        app = web.Application()
+        app.router.add_get("/{path:.*}", _ok)
+        app.router.add_post("/v1/completions", self._complete)
+        return app
+
+    async def _complete(self, request: web.Request) -> web.StreamResponse:
+        asked = orjson.loads(await request.read())
+        sequence = Sequence(len(asked["prompt"].split()) or 1, asked["max_tokens"])
+        answer = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        self._add(sequence)
+        try:
+            await answer.prepare(request)
+            await _stream(answer, sequence, asked["max_tokens"])
+        finally:
+            self._batch.drop(sequence)
+        return answer
+
+    def _add(self, sequence: Sequence) -> None:
+        self._batch.add(sequence)
+        if not self._busy:
+            self._busy = True
+            self._iterate(asyncio.get_running_loop().time())
+
+    def _iterate(self, now_s: float) -> None:
+        end_s = now_s + self._batch.begin()
+        asyncio.get_running_loop().call_at(end_s, self._end, end_s)
+
+    def _end(self, now_s: float) -> None:
+        for sequence in self._batch.end():
+            sequence.told.put_nowait(sequence.tokens_left)
+        self._busy = bool(self._batch)
+        if self._busy:
+            self._iterate(now_s)
+
+
+async def _ok(_request: web.Request) -> web.Response:
+    return web.Response(text="ok\n")
+
+
+async def _stream(answer: web.StreamResponse, sequence: Sequence, tokens: int) -> None:
+    left = tokens
+    while left:
+        left = await sequence.told.get()
+        reason = None if left else "length"
+        await answer.write(event({"choices": [{"index": 0, "text": " token", "finish_reason": reason}]}))
+    await answer.write(event({"choices": [], "usage": {"completion_tokens": tokens}}))
+    await answer.write(DONE)
+
+
+def event(content: dict[str, Any]) -> bytes:
+    return b"data: " + orjson.dumps({"object": "text_completion", **content}) + b"\n\n"
+
+
+async def serve(port: int, engine: Engine) -> None:
+    """Serves on 127.0.0.1:`port` until SIGTERM or SIGINT."""
+    stopped = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    runner = web.AppRunner(TimedEngine(engine).app(), access_log=None, shutdown_timeout=0)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
+    await stopped.wait()
+    await runner.cleanup()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m valve_loadgen.timed_engine", description=__doc__)
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--figures", type=parse, default=parse("8b"), help="as `valve plan --engine-figures`")
+    arguments = parser.parse_args()
+    uvloop.run(serve(arguments.port, arguments.figures))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,91 @@
+/* Descriptors go from one process to another with their page's number, or it is said that they did not. */
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include "handover.h"
+#include "node_scratch.h"
+
+static const struct vlv_device_id GPU = {{0xfa}};
+
+static struct parcel pack(uint32_t from, uint32_t count) {
+  struct parcel parcel = {.from = from, .count = count};
+  for (uint32_t i = 0; i < count; i++) {
+    parcel.pages[i] = 100 + i;
+    parcel.fds[i] = memfd_create("page", MFD_CLOEXEC);
+    CHECK(write(parcel.fds[i], &parcel.pages[i], 4) == 4);
+  }
+  return parcel;
+}
+
+static void unpack(const struct parcel *parcel) {
+  for (uint32_t i = 0; i < parcel->count; i++) {
+    uint32_t content = 0;
+    CHECK(pread(parcel->fds[i], &content, 4, 0) == 4 && content == parcel->pages[i]);
+    CHECK((fcntl(parcel->fds[i], F_GETFD) & FD_CLOEXEC) != 0);
+  }
+}
+
+static void drop(const struct parcel *parcel) {
+  for (uint32_t i = 0; i < parcel->count; i++) close(parcel->fds[i]);
+}
+
+static void a_parcel_arrives_as_it_was_sent(void) {
+  struct parcel came;
+  int listener = handover_listen(scratch, &GPU, 3);
+  CHECK(listener >= 0 && handover_receive(listener, &came) == 0);
+  for (uint32_t count = 1; count <= HANDOVER_PAGES; count *= 4) {
+    struct parcel sent = pack(5, count);
+    CHECK(handover_send(scratch, &GPU, 3, &sent) == 0);
+    drop(&sent);
+    CHECK(handover_receive(listener, &came) == 1 && came.from == 5 && came.count == count);
+    unpack(&came);
+    drop(&came);
+  }
+  CHECK(handover_receive(listener, &came) == 0);
+  handover_unlisten(listener, scratch, &GPU, 3);
+  CHECK(scratch_entries(false) == 0);
+}
+
+static void who_does_not_listen_gets_nothing(void) {
+  struct parcel sent = pack(5, 1);
+  CHECK(handover_send(scratch, &GPU, 3, &sent) == -ENOENT);
+  int listener = handover_listen(scratch, &GPU, 3);
+  close(listener); /* its owner has died */
+  CHECK(handover_send(scratch, &GPU, 3, &sent) == -ECONNREFUSED);
+  listener = handover_listen(scratch, &GPU, 3); /* a successor */
+  CHECK(listener >= 0 && handover_send(scratch, &GPU, 3, &sent) == 0);
+  drop(&sent);
+  handover_unlisten(listener, scratch, &GPU, 3);
+}
+
+static int connect_to(const char *name) {
+  struct sockaddr_un address = {.sun_family = AF_UNIX};
+  int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+  snprintf(address.sun_path, sizeof address.sun_path, "%s/%s", scratch, name);
+  CHECK(fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof address) == 0);
+  return fd;
+}
+
+/* One that says nothing, one that says nonsense, one that sends no descriptors; then a real one. */
+static void strangers_are_left_standing(void) {
+  static const char name[] = "pages.fa000000000000000000000000000000.3";
+  struct parcel came, sent = pack(5, 2), without = {.from = 5, .count = 2};
+  int listener = handover_listen(scratch, &GPU, 3);
+  int silent = connect_to(name), talker = connect_to(name), empty = connect_to(name);
+  CHECK(send(talker, "hello", 5, 0) == 5);
+  CHECK(send(empty, &without, offsetof(struct parcel, fds), 0) > 0);
+  CHECK(handover_send(scratch, &GPU, 3, &sent) == 0);
+  CHECK(handover_receive(listener, &came) == 1 && came.count == 2);
+  unpack(&came);
+  drop(&came);
+  drop(&sent);
+  close(silent), close(talker), close(empty);
+  handover_unlisten(listener, scratch, &GPU, 3);
+}
+
+int main(void) {
+  RUN(a_parcel_arrives_as_it_was_sent);
+  RUN(who_does_not_listen_gets_nothing);
+  RUN(strangers_are_left_standing);
+  return 0;
+}

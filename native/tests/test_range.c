@@ -1,0 +1,137 @@
+/* A range of addresses on a driver that fails wherever the test says: all or none, and never an address
+ * without memory. */
+#include <errno.h>
+
+#include "node_scratch.h"
+#include "range.h"
+#include "valve/ledger.h"
+
+enum { SLOTS = 8, BASE = 64, QUARANTINE = 99 };
+
+/* What the driver has mapped, and whether it may be used. */
+static vmm_memory mapped[SLOTS];
+static bool usable[SLOTS];
+static int calls, failing_call, failures, access_calls;
+
+static bool fails(void) {
+  calls++;
+  return calls >= failing_call && calls < failing_call + failures;
+}
+
+static uint32_t slot_of(vmm_address address) {
+  return (uint32_t)(address / VLV_PAGE_BYTES - BASE);
+}
+
+static int reserve(vmm_address *address, size_t size, size_t alignment, vmm_address wanted, uint64_t flags) {
+  (void)alignment, (void)wanted, (void)flags;
+  CHECK(size == SLOTS * VLV_PAGE_BYTES);
+  *address = BASE * VLV_PAGE_BYTES;
+  return fails() ? 2 : 0;
+}
+
+static int unreserve(vmm_address address, size_t size) {
+  CHECK(slot_of(address) == 0 && size == SLOTS * VLV_PAGE_BYTES);
+  for (int i = 0; i < SLOTS; i++) CHECK(mapped[i] == 0);
+  return 0;
+}
+
+static int map(vmm_address address, size_t size, size_t offset, vmm_memory memory, uint64_t flags) {
+  (void)flags;
+  CHECK(size == VLV_PAGE_BYTES && offset == 0 && mapped[slot_of(address)] == 0);
+  if (fails()) return 1;
+  mapped[slot_of(address)] = memory;
+  usable[slot_of(address)] = false;
+  return 0;
+}
+
+static int unmap(vmm_address address, size_t size) {
+  CHECK(size == VLV_PAGE_BYTES && mapped[slot_of(address)] != 0);
+  if (fails()) return 1;
+  mapped[slot_of(address)] = 0;
+  return 0;
+}
+
+static int set_access(vmm_address address, size_t size, const struct vmm_access *access, size_t count) {
+  CHECK(count == 1 && access->flags == 3);
+  access_calls++;
+  if (fails()) return 1;
+  for (uint32_t i = 0; i < size / VLV_PAGE_BYTES; i++) {
+    CHECK(mapped[slot_of(address) + i] != 0);
+    usable[slot_of(address) + i] = true;
+  }
+  return 0;
+}
+
+static const struct vmm driver = {
+    .reserve = reserve, .unreserve = unreserve, .map = map, .unmap = unmap, .set_access = set_access};
+
+static void fail(int first, int count) {
+  calls = 0;
+  failing_call = first;
+  failures = count;
+}
+
+static struct range make(void) {
+  struct range range;
+  fail(0, 0);
+  CHECK(range_create(&range, &driver, 0, SLOTS, QUARANTINE) == 0);
+  return range;
+}
+
+static void check_all_usable(void) {
+  for (int i = 0; i < SLOTS; i++) CHECK(mapped[i] != 0 && usable[i]);
+}
+
+static void every_address_shows_the_quarantine_page_at_first(void) {
+  struct range range = make();
+  for (int i = 0; i < SLOTS; i++) CHECK(mapped[i] == QUARANTINE);
+  check_all_usable();
+  range_destroy(&range);
+}
+
+static void access_is_set_once_for_each_run(void) {
+  const uint32_t slots[] = {0, 1, 2, 5, 7};
+  const vmm_memory memories[] = {10, 11, 12, 15, 17};
+  struct range range = make();
+  access_calls = 0;
+  CHECK(range_remap(&range, slots, memories, 5) == 0);
+  CHECK(access_calls == 3 && mapped[1] == 11 && mapped[5] == 15 && mapped[3] == QUARANTINE);
+  check_all_usable();
+  range_destroy(&range);
+}
+
+/* At every call of a remap, one failure, or so many that the undoing fails at first too. */
+static void a_failure_leaves_everything_as_it_was(void) {
+  const uint32_t slots[] = {1, 2, 4};
+  const vmm_memory before[] = {10, 20, 40}, after[] = {11, 21, 41};
+  for (int count = 1; count <= 2; count++) {
+    for (int call = 1; call <= 8; call++) {
+      struct range range = make();
+      CHECK(range_remap(&range, slots, before, 3) == 0);
+      fail(call, count);
+      CHECK(range_remap(&range, slots, after, 3) == -EIO);
+      fail(0, 0);
+      CHECK(mapped[1] == 10 && mapped[2] == 20 && mapped[4] == 40);
+      check_all_usable();
+      CHECK(range_remap(&range, slots, after, 3) == 0 && mapped[4] == 41);
+      range_destroy(&range);
+    }
+  }
+}
+
+static void what_cannot_be_made_leaves_nothing_behind(void) {
+  for (int call = 1; call <= SLOTS + 2; call++) {
+    struct range range;
+    fail(call, 1);
+    CHECK(range_create(&range, &driver, 0, SLOTS, QUARANTINE) < 0);
+    for (int i = 0; i < SLOTS; i++) CHECK(mapped[i] == 0);
+  }
+}
+
+int main(void) {
+  RUN(every_address_shows_the_quarantine_page_at_first);
+  RUN(access_is_set_once_for_each_run);
+  RUN(a_failure_leaves_everything_as_it_was);
+  RUN(what_cannot_be_made_leaves_nothing_behind);
+  return 0;
+}
