@@ -12,6 +12,7 @@
 static double at_s[COUNT], first_s[COUNT], done_s[COUNT], gap_start[COUNT + REPLICAS],
     gap_end[COUNT + REPLICAS];
 static uint32_t input[COUNT], output[COUNT], group[COUNT], gap_replica[COUNT + REPLICAS];
+static uint32_t replica[COUNT];
 static uint64_t served[REPLICAS];
 
 static const struct vlv_engine ENGINE = {0.008, 80e-6, 1 / 30000.0, 16, 2048};
@@ -38,6 +39,7 @@ static struct vlv_outcome run(uint32_t routing) {
   struct vlv_fleet fleet = {REPLICAS, 2, base, size, routing, 8};
   struct vlv_outcome outcome = {.first_s = first_s,
                                 .done_s = done_s,
+                                .replica = replica,
                                 .served = served,
                                 .gap_start = gap_start,
                                 .gap_end = gap_end,
