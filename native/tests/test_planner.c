@@ -11,8 +11,7 @@
 
 static double at_s[COUNT], first_s[COUNT], done_s[COUNT], gap_start[COUNT + REPLICAS],
     gap_end[COUNT + REPLICAS];
-static uint32_t input[COUNT], output[COUNT], group[COUNT], gap_replica[COUNT + REPLICAS];
-static uint32_t replica[COUNT];
+static uint32_t input[COUNT], output[COUNT], group[COUNT], replica[COUNT], gap_replica[COUNT + REPLICAS];
 static uint64_t served[REPLICAS];
 
 static const struct vlv_engine ENGINE = {0.008, 80e-6, 1 / 30000.0, 16, 2048};
@@ -51,8 +50,12 @@ static struct vlv_outcome run(uint32_t routing) {
 
 static void nothing_is_lost(uint32_t routing) {
   struct vlv_outcome outcome = run(routing);
-  uint64_t total = 0;
-  for (uint32_t i = 0; i < REPLICAS; i++) total += served[i];
+  uint64_t total = 0, told[REPLICAS] = {0};
+  for (uint32_t i = 0; i < COUNT; i++) told[replica[i]]++;
+  for (uint32_t i = 0; i < REPLICAS; i++) {
+    CHECK(told[i] == served[i]);
+    total += served[i];
+  }
   CHECK(total == COUNT && outcome.gaps <= COUNT + REPLICAS);
   for (uint32_t i = 0; i < COUNT; i++) CHECK(at_s[i] < first_s[i] && first_s[i] <= done_s[i]);
 }

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import signal
 import subprocess
 import sys
 import time
@@ -126,6 +127,7 @@ def main() -> int:
         "--slot-s", type=float, default=1.0, help="of requests, three times per wedge and round"
     )
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # ends all that it has started
     casts = {cast: measure(cast, arguments.rounds, arguments.slot_s) for cast in WEDGES}
     report = {"machine": machine.describe(), "rps": RPS, "goal": GOAL, "casts": casts}
     print(orjson.dumps(report, option=orjson.OPT_INDENT_2).decode())

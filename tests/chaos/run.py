@@ -25,7 +25,7 @@ from .scenario import CASTS
 
 TESTS = Path(__file__).resolve().parent.parent
 ROOTS = ("tests", "sidecar", "gpu_runtime", "adapters", "loadgen")
-GRACE_S = 90.0  # for a lane's last fault and its end
+GRACE_S = 180.0  # for a lane's last fault and its end
 
 
 def run(
@@ -61,7 +61,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m chaos.run", description=__doc__)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--faults", type=int, default=600, help="of each cast (600)")
-    parser.add_argument("--minutes", type=float, default=18.0, help="begin no fault later (18)")
+    parser.add_argument("--minutes", type=float, default=17.0, help="begin no fault later (17)")
     parser.add_argument("--quick", action="store_true", help="without the states that take seconds to reach")
     parser.add_argument("--out", type=Path, help="where the report goes (standard output)")
     parser.add_argument(

@@ -36,6 +36,7 @@ SLOTS, SGLANG_PAGES = "2048", 2048  # its layers are allocated apart
 DEADLINE_S = 120.0
 TOKENS = 16
 RECLAIMS = 12
+ROUNDING = 0.1  # of a log probability
 
 
 @dataclass
@@ -125,11 +126,37 @@ async def leased_sglang(lab: Lab) -> AsyncIterator[LeasedEngine]:
         yield engine
 
 
-async def ask(engine: LeasedEngine, text: str, tokens: int = TOKENS) -> str:
-    body = {**completion(text, tokens), "stream": False}
+@dataclass(frozen=True)
+class Answer:
+    """Greedy: by token its text, and what each likely token would have got instead (log probabilities)."""
+
+    tokens: list[str]
+    likely: list[dict[str, float]]
+
+    def is_as(self, control: Answer) -> bool:
+        """Whether both were computed from the same: what is likely is as likely, up to the rounding of
+        another batch. Of two tokens that are as good as equal either may be taken; then the texts part.
+        """
+        for own, other, mine, theirs in zip(
+            self.tokens, control.tokens, self.likely, control.likely, strict=True
+        ):
+            if any(abs(mine[token] - theirs[token]) > ROUNDING for token in mine.keys() & theirs.keys()):
+                return False
+            if own != other:
+                return theirs.get(own, -1e9) > theirs[other] - ROUNDING
+        return True
+
+
+async def ask(engine: LeasedEngine, text: str, tokens: int = TOKENS) -> Answer:
+    body = {**completion(text, tokens), "stream": False, "logprobs": 3}
     del body["stream_options"]
     response = await engine.client.post(PATH, json=body, timeout=PATIENCE_S)
-    return str(response.raise_for_status().json()["choices"][0]["text"])
+    told = response.raise_for_status().json()["choices"][0]["logprobs"]
+    return Answer(told["tokens"], told["top_logprobs"])
+
+
+def alike(answers: list[Answer], control: list[Answer]) -> bool:
+    return all(one.is_as(other) for one, other in zip(answers, control, strict=True))
 
 
 async def renew(holder: Holder) -> None:

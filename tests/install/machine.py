@@ -70,7 +70,7 @@ class Machine:
         self._leader = 0
 
     def wait_up(self) -> None:
-        self._leader = int(wait_until(self._find_leader, "the machine's first process"))
+        """Raises AssertionError."""
         wait_until(self._is_up, "systemd is up")
         # nspawn mounts a boot id of the machine's own; a unit with a /proc of its own does not see that.
         self.run("umount", "/proc/sys/kernel/random/boot_id")
@@ -110,11 +110,13 @@ class Machine:
                 os.kill(self._leader, signal.SIGKILL)
             self._nspawn.wait()
 
-    def _find_leader(self) -> str:
+    def _is_up(self) -> bool:
+        """Its first process is nspawn's child, but another helps nspawn before that."""
         assert self._nspawn.poll() is None, "systemd-nspawn has ended"
         pid = self._nspawn.pid
-        return Path(f"/proc/{pid}/task/{pid}/children").read_text().strip()
-
-    def _is_up(self) -> bool:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        if not children:
+            return False
+        self._leader = int(children[-1])
         state = self.run("systemctl", "is-system-running", check=False)
         return state in ("running", "degraded")

@@ -17,9 +17,10 @@ from .environment import DIST, wheel
 VERSION = wheel().name.split("-")[1]
 LIMIT_BYTES = 250e6  # a promise
 CONFINED = ("--read-only", "--cap-drop=all", "--security-opt=no-new-privileges", "--user=12345:12345")
+LIMITS = ("--ulimit=nofile=1024:1024", "--ulimit=nproc=4096:4096")  # podman's own are above some machines'
 IMAGES = ("valve-sidecar", "valve-carrier")
 HERE = ("podman", "--runtime=runc", "--cgroup-manager=cgroupfs")
-RUN = (*HERE, "run", "--rm", "--pull=never", "--network=host", "--cgroups=disabled", *CONFINED)
+RUN = (*HERE, "run", "--rm", "--pull=never", "--network=host", *LIMITS, *CONFINED)
 
 pytestmark = pytest.mark.skipif(
     any(shutil.which(program) is None for program in ("podman", "runc")), reason="podman or runc is missing"

@@ -67,7 +67,7 @@ def as_nobody(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=4 * DEADLINE_S,
+        timeout=10 * DEADLINE_S,
         check=False,
     )
 

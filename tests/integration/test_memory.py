@@ -15,7 +15,6 @@ from .stage import DEADLINE_S, Request, ScriptedEngine, Sidecar, wait_until
 from .test_kv_pool import DEVICE_PAGES, PAGE, leased, party, started, valve
 
 pytestmark = pytest.mark.integration
-ADDRESSES = ("--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0")
 DEMAND = 4  # word of the pooled program: pages to use
 TOTAL = 400
 FIRST = 50
@@ -96,8 +95,10 @@ def test_pages_move_between_pools_as_the_online_engine_asks(gpu: Path, engine: S
     tenant = started(gpu, "batch", "--gpu", "0", "--kv-pool", "32MiB")
     with Ledger.open(gpu, fake_gpu.GPU) as ledger, online as chat, tenant as batch:
         wait_until(lambda: leased(ledger) == {"chat": 2, "batch": 14}, "each has its share")
-        sidecar = valve(gpu, "serve", "--upstream", engine.url, *ADDRESSES, "--device", "0")
+        addresses = ("--listen", "127.0.0.1:0", "--admin", f"unix:{gpu}/admin")
+        sidecar = valve(gpu, "serve", "--upstream", engine.url, *addresses, "--device", "0")
         with ended(sidecar):
+            wait_until((gpu / "admin").exists, "the sidecar is there")
             chat.tell(DEMAND, 5)
             wait_until(lambda: leased(ledger) == {"chat": 10, "batch": 6}, "twice the demand has come over")
             wait_until(lambda: party(ledger, "batch").reclaimed == 8, "the tenant has counted what it gave")
