@@ -92,6 +92,18 @@ async def test_a_mode_that_stops_nothing_is_said(stage: Stage, browser: Browser)
     assert await browser.value("document.getElementById('notice').hidden") is False
 
 
+async def test_slices_are_counted_and_do_not_drive_out_other_events(stage: Stage, browser: Browser) -> None:
+    stage.engine.behave = "pace"
+    sidecar, tenant = stage.sidecar("--policy", "budget", "--slo-tpot-ms", "100"), stage.tenant()
+    tenant.wait_running()
+    Request(sidecar.listen, "r-1").wait_first_token()
+    await browser.open(f"{sidecar.admin}/")
+    await browser.wait_for(f"parseInt({TEXT.format('sliced-note')}.split('; ')[1]) > 5")
+    assert "by request r-1" in await browser.value(EVENTS)
+    assert "slice" not in await browser.value(EVENTS)
+    assert browser.complaints == []
+
+
 async def test_workers_are_one_picture(stage: Stage, browser: Browser) -> None:
     sidecar = stage.sidecar("--workers", "2")
     await browser.open(f"{sidecar.admin}/")
