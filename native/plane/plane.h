@@ -16,7 +16,7 @@
 #include "writer.h"
 
 #define INPUT_SIZE 262144
-#define HELD_MAX 65536                 /* bytes of a next request that we keep before we stop reading */
+#define HELD_MAX 65536          /* bytes of a next request that we keep before we stop reading */
 #define LINGER_NS 2000000000ull /* how long we read on after a last response, which a reset would destroy */
 #define ACCEPT_PAUSE_NS 100000000ull /* without file descriptors */
 #define KEEPALIVE_SHARE 0.6          /* of the engine's: a POST never meets a connection that is closing */

@@ -18,15 +18,21 @@ from .conftest import Stage
 from .wire import Peer
 
 KINDS = {"aiohttp": AiohttpPlane, "native": NativePlane}
-IDLE_TIMEOUT_S = 0.5
+SHORT_S = 0.2  # where being cut off is all that is waited for
+LONG_S = 2.0  # where a request has to get through before
 DRIP_S = 0.02
 POST = b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 
 
 @pytest.fixture
-def impatient(plane: str, tmp_path: Path) -> Iterator[Stage]:
-    """A data plane that gives a head half a second."""
+def idle_timeout_s(request: pytest.FixtureRequest) -> float:
+    return float(request.param)
+
+
+@pytest.fixture
+def impatient(plane: str, idle_timeout_s: float, tmp_path: Path) -> Iterator[Stage]:
+    """A data plane that gives a head so little time."""
 
     def build(listen: str, upstream: str, intake: Intake, connect_timeout_s: float) -> Any:
         made = KINDS[plane](
@@ -35,7 +41,7 @@ def impatient(plane: str, tmp_path: Path) -> Iterator[Stage]:
             by_name("openai"),
             intake,
             connect_timeout_s=connect_timeout_s,
-            idle_timeout_s=IDLE_TIMEOUT_S,
+            idle_timeout_s=idle_timeout_s,
         )
         return made, lambda: str(made.bound)
 
@@ -56,6 +62,7 @@ def drip(client: Peer, patience_s: float = 20) -> bool:
     return False
 
 
+@pytest.mark.parametrize("idle_timeout_s", [SHORT_S], indirect=True)
 def test_a_head_that_drips_in_for_ever_is_cut_off(impatient: Stage) -> None:
     client = impatient.client(b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nX: ")
     assert drip(client)
@@ -63,6 +70,7 @@ def test_a_head_that_drips_in_for_ever_is_cut_off(impatient: Stage) -> None:
     assert impatient.record.heads == [], "nothing arrived, nothing was preempted"
 
 
+@pytest.mark.parametrize("idle_timeout_s", [LONG_S], indirect=True)
 def test_so_is_one_behind_a_served_request(impatient: Stage) -> None:
     client = impatient.client(POST + b"abc")
     engine, _ = impatient.accept_request()
@@ -73,15 +81,17 @@ def test_so_is_one_behind_a_served_request(impatient: Stage) -> None:
     assert len(impatient.record.heads) == 1
 
 
+@pytest.mark.parametrize("idle_timeout_s", [SHORT_S], indirect=True)
 def test_who_says_nothing_is_cut_off(impatient: Stage) -> None:
     assert impatient.client().sees_close()
 
 
+@pytest.mark.parametrize("idle_timeout_s", [LONG_S], indirect=True)
 def test_an_exchange_that_takes_longer_is_not(impatient: Stage) -> None:
     client = impatient.client(POST)
     engine = impatient.accept()
     engine.read_head()
-    time.sleep(2 * IDLE_TIMEOUT_S)
+    time.sleep(1.5 * LONG_S)
     client.send(b"abc")
     assert engine.read(3) == b"abc"
     engine.send(OK)
