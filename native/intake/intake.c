@@ -172,6 +172,10 @@ static void stop_counting(struct flight *flight) {
   flight->tokens = NULL;
 }
 
+static char *append(char *to, struct text text) {
+  return text.len == 0 ? to : mempcpy(to, text.at, text.len); /* what was not told is no memory at all */
+}
+
 /* With what its answer told behind its other texts; without, where there is no memory for them. */
 static struct flight *with_facts(struct flight *flight, const struct facts *facts) {
   size_t own = (size_t)flight->request_id_len + flight->path_len;
@@ -179,8 +183,8 @@ static struct flight *with_facts(struct flight *flight, const struct facts *fact
   struct flight *larger = realloc(flight, sizeof *flight + own + told);
   if (larger == NULL) return flight;
   char *at = larger->texts + own;
-  at = mempcpy(at, facts->model.at, facts->model.len);
-  at = mempcpy(at, facts->response_id.at, facts->response_id.len);
+  at = append(at, facts->model);
+  at = append(at, facts->response_id);
   memcpy(at, facts->finish_reasons, facts->finish_reasons_len);
   larger->model_len = (uint16_t)facts->model.len;
   larger->response_id_len = (uint16_t)facts->response_id.len;

@@ -165,7 +165,7 @@ static void show(struct pool *pool, const struct remap *remap) {
 
 static bool place(struct pool *pool) {
   uint32_t slots[POOL_STAGE_PAGES];
-  vmm_memory memories[POOL_STAGE_PAGES];
+  vmm_memory memories[POOL_STAGE_PAGES] = {0};
   if (pool->clearing != POOL_CLEAR_DONE || !may_try(pool)) return false;
   find_slots(pool, pool->staged.count, slots);
   for (uint32_t i = 0; i < pool->staged.count; i++) memories[i] = pool->staged.items[i].memory;

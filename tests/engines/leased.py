@@ -33,6 +33,7 @@ HERE = Path(__file__).parent
 OPTIONS = ("--dtype", "float32", "--max-model-len", "1024", "--enforce-eager", "--block-size", "32")
 PAGE_BYTES, PAGES = 64 << 10, 1536
 SLOTS, SGLANG_PAGES = "2048", 2048  # its layers are allocated apart
+ROOM = ("--mem-fraction-static", "0.8")  # it measures what the machine has left, whoever uses it
 DEADLINE_S = 120.0
 TOKENS = 16
 RECLAIMS = 12
@@ -118,7 +119,9 @@ async def leased_vllm(lab: Lab, program: tuple[str, ...], *more: str) -> AsyncIt
 async def leased_sglang(lab: Lab) -> AsyncIterator[LeasedEngine]:
     """With the flags of its preset."""
     core, port = cores(lab.placement.engines), free_port()
-    served = ENGINES["sglang"].start(port, 1, core, ("--dtype", "float32", "--max-total-tokens", SLOTS))
+    served = ENGINES["sglang"].start(
+        port, 1, core, ("--dtype", "float32", "--max-total-tokens", SLOTS, *ROOM)
+    )
     flags = [word for flag in KV_POOL.flags for word in flag]
     settings = [f"{name}={value}" for name, value in KV_POOL.environment.items()]
     pool = PlayedPool(lab.processes.scratch, PAGE_BYTES, SGLANG_PAGES)

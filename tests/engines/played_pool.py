@@ -62,8 +62,8 @@ class PlayedPool:
             self._words[WORDS + page] = (self._words[WORDS + page] & ~BACKED) + LOST
 
     def back(self, pages: Iterable[int]) -> None:
-        """Lends them again, cleared."""
-        for page in pages:
+        """Lends them again, cleared; what is backed already is left as it is."""
+        for page in set(pages) - self.backed:
             self._fill(page, bytes(self.page_bytes))
             self._words[WORDS + page] |= BACKED
 

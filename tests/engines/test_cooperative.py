@@ -21,6 +21,7 @@ from valve_loadgen.lab import ENGINE_START_S, free_port, healthy, opened_lab
 from valve_loadgen.processes import ready
 from valve_loadgen.target import Target
 
+from .leased import ROOM
 from .offline import PROMPTS, Output, complete
 from .played_pool import garbage
 from .sglang_plugin import entry_points
@@ -29,7 +30,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 HERE = Path(__file__).parent
 POOL_BYTES = 1 << 30  # more than it uses: the rest takes no memory
 TOKENS = 24
-MORE = ("--dtype", "float32")  # what is computed anew is computed in another batch: see leased.py
+MORE = ("--dtype", "float32", *ROOM)  # what is computed anew is computed in another batch: see leased.py
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

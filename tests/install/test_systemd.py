@@ -34,31 +34,32 @@ def machine() -> Iterator[Machine]:
         shutil.rmtree(folder)
 
 
-@pytest.fixture
-def load(machine: Machine) -> Iterator[None]:
+@pytest.fixture(params=[("kept", "fresh")])
+def load(machine: Machine, request: pytest.FixtureRequest) -> Iterator[None]:
     """Clients that lose nothing, or fail the test."""
+    kinds = request.param
     machine.run("rm", "-f", "/tmp/enough", "/tmp/answers-kept", "/tmp/answers-fresh")
-    for kind in ("kept", "fresh"):
+    for kind in kinds:
         start = ["systemd-run", "--quiet", f"--unit=load-{kind}", "--remain-after-exit"]
         machine.run(*start, "/usr/bin/python3", "/opt/inside/load.py", kind)
-    wait_for_more(machine)
+        wait_for_more(machine, kind)
     yield
-    wait_for_more(machine)
+    for kind in kinds:
+        wait_for_more(machine, kind)
     machine.run("touch", "/tmp/enough")
-    for kind in ("kept", "fresh"):
+    for kind in kinds:
         wait_until(lambda kind=kind: machine.show(f"load-{kind}", "SubState") != "running", "the load ends")
         assert machine.show(f"load-{kind}", "Result") == "success", machine.journal()
         machine.run("systemctl", "stop", f"load-{kind}")
 
 
-def answers(machine: Machine, kind: str) -> int:
-    return int(machine.run("cat", f"/tmp/answers-{kind}", check=False) or "0")
+def wait_for_more(machine: Machine, kind: str) -> None:
+    def answers() -> int:
+        assert machine.show(f"load-{kind}", "Result") == "success", machine.journal()
+        return int(machine.run("cat", f"/tmp/answers-{kind}", check=False) or "0")
 
-
-def wait_for_more(machine: Machine) -> None:
-    for kind in ("kept", "fresh"):
-        enough = answers(machine, kind) + 5
-        wait_until(lambda kind=kind, enough=enough: answers(machine, kind) >= enough, f"more {kind} answers")
+    enough = answers() + 5
+    wait_until(lambda: answers() >= enough, f"more {kind} answers")
 
 
 def main_pid(machine: Machine) -> str:
@@ -123,6 +124,9 @@ def test_settings_that_are_wrong_change_nothing(machine: Machine) -> None:
     machine.run("sed", "-i", "/no_such_key/d", "/etc/valve/valve.toml")
 
 
+@pytest.mark.parametrize(
+    "load", [("fresh",)], indirect=True
+)  # a restart closes what is idle: docs/upgrade.md
 @pytest.mark.usefixtures("load")
 def test_restart_keeps_clients_waiting_and_loses_none(machine: Machine) -> None:
     before = main_pid(machine)
@@ -162,9 +166,10 @@ def test_operating(machine: Machine) -> None:
 
 
 def test_removing_leaves_nothing(machine: Machine) -> None:
+    machine.run("rm", "-r", "/run/systemd/system/valve.service.d")  # the test's own
     machine.obey("upgrade", 1)
     assert machine.show("valve.service", "LoadState") == "not-found"
     left = machine.run(
         "find", "/opt", "/etc", "/run", "-name", "*valve*", "-not", "-path", "/run/credentials*"
     )
-    assert left == ""
+    assert left == "", left
