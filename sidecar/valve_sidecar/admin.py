@@ -23,6 +23,7 @@ from .sources import Sources
 
 log = logging.getLogger(__name__)
 
+IDLE_TIMEOUT_S = 75.0  # slow heads too: who cannot be refused must not take all descriptors for long
 MAX_EVENTS = 1_000  # per answer: formatting them must not hold up requests
 
 NOT_READY_STATUS = 503
@@ -37,7 +38,7 @@ class AdminServer:
         self._address, self._sources = address, sources
         self._listener = Listener(address, given=given, option="--admin")
         self._access = Access(self._listener.bound, token)
-        self._runner = web.AppRunner(self._app(), access_log=None)
+        self._runner = web.AppRunner(self._app(), access_log=None, keepalive_timeout=IDLE_TIMEOUT_S)
 
     async def start(self) -> None:
         """Raises ListenError."""

@@ -9,6 +9,7 @@ import pytest
 from aiohttp import ClientSession, UnixConnector
 
 from valve_sidecar import access
+from valve_sidecar import admin as admin_module
 from valve_sidecar.access import Caller, caller_of, is_plain, read_token
 from valve_sidecar.address import Address
 from valve_sidecar.admin import AdminServer
@@ -107,6 +108,15 @@ async def test_a_name_that_was_pointed_at_us_is_refused() -> None:
         assert await admin.status("/state", Host="evil.example:8781") == 403
         assert await admin.status("/state", Host="localhost:8781") == 200
         assert await admin.status("/healthz", Host="probe.example") == 200
+
+
+async def test_a_head_that_does_not_end_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(admin_module, "IDLE_TIMEOUT_S", 0.1)
+    async with Admin(ANY_PORT) as admin:
+        reader, writer = await asyncio.open_connection("127.0.0.1", admin.server.bound.port)
+        writer.write(b"GET /healthz HTTP/1.1\r\nX: ")
+        assert await asyncio.wait_for(reader.read(), 20) == b""
+        writer.close()
 
 
 @pytest.mark.parametrize(
