@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <time.h>
 
-#define LOOK_EVERY 256 /* executions between two looks at the clock */
+#define LOOK_EVERY 4096 /* executions between two looks at the clock */
 
 static const struct target *const targets[] = {&head_target, &body_target, &stream_target, &segment_target,
                                                &observer_target};
