@@ -9,7 +9,7 @@ ENGINES := .cache/engines
 ENGINES_STAMP := $(ENGINES)/.ready
 export PYTHONPATH := sidecar:gpu_runtime:adapters:loadgen
 
-.PHONY: help setup native demo test hammer engines test-engines test-cluster chaos soak sanitize check format wheel \
+.PHONY: help setup native demo test hammer engines test-engines test-cluster chaos soak sanitize fuzz check format wheel \
   test-wheel test-systemd images test-images lock bench bench-observability bench-fast-path clean
 
 help:
@@ -23,6 +23,7 @@ help:
 	@echo "make soak    an hour of a trace, then ten minutes of a crowd"
 	@echo "make check   lint, types, import rules, C format"
 	@echo "make sanitize  the C tests under ASan, UBSan and TSan"
+	@echo "make fuzz    random changes to what others write, under ASan (SECONDS=n, SEED=n)"
 	@echo "make hammer  10,000 reclaims on the fake GPU, about a quarter of an hour"
 	@echo "make native  build the C library (after a change in native/)"
 	@echo "make bench   preemption and proxy benchmarks"
@@ -84,6 +85,14 @@ soak: setup
 # The C tests again under the address, undefined-behaviour and thread sanitizers.
 sanitize: sanitize-address+undefined sanitize-thread
 	deploy/sanitized_conformance.sh build/address+undefined
+
+# Random changes to what others write, under ASan and UBSan; the same SEED gives the same inputs.
+SECONDS ?= 60
+fuzz: $(STAMP)
+	$(BIN)/cmake -S . -B build/address+undefined -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja \
+	  -DVALVE_SANITIZER=address,undefined >/dev/null
+	$(BIN)/cmake --build build/address+undefined --target fuzz
+	build/address+undefined/native/fuzz $(SECONDS) $(SEED)
 
 comma := ,
 sanitize-%: $(STAMP)

@@ -58,6 +58,7 @@ def run(command: list[str], options: RunOptions) -> int:
             "/proc is of another pid namespace, so nothing can be gated here: mount it anew (unshare "
             "--mount-proc)"
         )
+    _check_pidfds()
     job = options.job or f"{Path(command[0]).name}-{os.getpid()}"
     with Node.open(options.runtime_dir, Side.TENANT) as node, _blocked_signals() as (signals, mask):
         tenant = _register(node, job, options)
@@ -70,6 +71,18 @@ def run(command: list[str], options: RunOptions) -> int:
                 return _TenantRun(node, tenant, cgroup, record, order).run(
                     command, environment, signals, mask
                 )
+
+
+def _check_pidfds() -> None:
+    """By its number, another process might be signalled than was meant. Raises TenantError."""
+    try:
+        with os.fdopen(os.pidfd_open(os.getpid()), "rb") as pidfd:
+            signal.pidfd_send_signal(pidfd.fileno(), 0)
+    except OSError as error:
+        raise TenantError(
+            f"no process can be signalled safely here (pidfd: {error.strerror}), so nothing was started: it "
+            "takes Linux 5.3, and a seccomp profile that allows pidfd_open and pidfd_send_signal"
+        ) from error
 
 
 def _register(node: Node, job: str, options: RunOptions) -> Tenant:

@@ -273,6 +273,7 @@ static void init(struct vlv_plane *plane, const struct vlv_plane_options *option
   plane->keepalive_ns = (uint64_t)(options->keepalive_s * KEEPALIVE_SHARE * 1e9);
   plane->connect_timeout_s = options->connect_timeout_s;
   plane->connect_timeout_ns = (uint64_t)(options->connect_timeout_s * 1e9);
+  plane->idle_timeout_ns = (uint64_t)(options->idle_timeout_s * 1e9);
   plane->calls = *options->calls;
   plane->intake = options->intake;
 }

@@ -16,8 +16,7 @@
 #include "writer.h"
 
 #define INPUT_SIZE 262144
-#define HELD_MAX 65536                 /* bytes of a next request that we keep before we stop reading */
-#define IDLE_TIMEOUT_NS 75000000000ull /* of a client, from its last response: bounds slow heads too */
+#define HELD_MAX 65536          /* bytes of a next request that we keep before we stop reading */
 #define LINGER_NS 2000000000ull /* how long we read on after a last response, which a reset would destroy */
 #define ACCEPT_PAUSE_NS 100000000ull /* without file descriptors */
 #define KEEPALIVE_SHARE 0.6          /* of the engine's: a POST never meets a connection that is closing */
@@ -89,7 +88,7 @@ struct vlv_plane {
   bool coarse; /* the kernel waits by the millisecond */
   int deserted_fd, drained_fd;
   _Atomic uint64_t exchanges;
-  uint64_t keepalive_ns, connect_timeout_ns, now_ns, tick_ns;
+  uint64_t keepalive_ns, connect_timeout_ns, idle_timeout_ns, now_ns, tick_ns;
   struct vlv_intake_calls calls;
   void *intake;
   char *engine_name, *authority;

@@ -37,7 +37,7 @@ static void listen_again(struct vlv_plane *plane) {
 }
 
 void keep_time(struct vlv_plane *plane) {
-  expire(plane, &plane->idle, IDLE_TIMEOUT_NS, close_endpoint);
+  expire(plane, &plane->idle, plane->idle_timeout_ns, close_endpoint);
   expire(plane, &plane->pool, plane->keepalive_ns, close_endpoint);
   expire(plane, &plane->connecting, plane->connect_timeout_ns, too_late);
   expire(plane, &plane->ending, LINGER_NS, close_endpoint);
@@ -54,7 +54,7 @@ static uint64_t earlier(uint64_t deadline_ns, struct link *list, uint64_t after_
 uint64_t time_left_ns(struct vlv_plane *plane) {
   uint64_t next_ns = plane->listen_again_ns > 0 ? plane->listen_again_ns : UINT64_MAX;
   if (plane->tick_ns < next_ns) next_ns = plane->tick_ns;
-  next_ns = earlier(next_ns, &plane->idle, IDLE_TIMEOUT_NS);
+  next_ns = earlier(next_ns, &plane->idle, plane->idle_timeout_ns);
   next_ns = earlier(next_ns, &plane->pool, plane->keepalive_ns);
   next_ns = earlier(next_ns, &plane->connecting, plane->connect_timeout_ns);
   next_ns = earlier(next_ns, &plane->ending, LINGER_NS);

@@ -128,6 +128,7 @@ static struct vlv_plane *make_plane(void) {
       .authority = "engine",
       .keepalive_s = 5,
       .connect_timeout_s = 5,
+      .idle_timeout_s = 75,
       .calls = vlv_intake_calls(),
       .intake = intake,
   };

@@ -1,20 +1,19 @@
 """The admin endpoint, on its own socket: /healthz, /readyz, /metrics; /, /live, /state, /events.
 
-On a TCP address that is not loopback only the first three are served: probes and scrapers may come from
-elsewhere,
-request ids and job names stay on the machine.
+On a TCP address that is not loopback, without a token, only the first three are served (access.py).
 """
 
 from __future__ import annotations
 
-import ipaddress
-from collections.abc import Awaitable, Callable, Sequence
+import logging
+from collections.abc import Sequence
 from socket import socket
 from typing import Any
 
 import orjson
 from aiohttp import web
 
+from .access import SOCKET_MODE, Access, Handler
 from .address import Address
 from .errors import SidecarError
 from .listener import Listener
@@ -22,19 +21,24 @@ from .live import LivePage
 from .metrics import render_metrics
 from .sources import Sources
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+log = logging.getLogger(__name__)
+
+IDLE_TIMEOUT_S = 75.0  # slow heads too: who cannot be refused must not take all descriptors for long
 MAX_EVENTS = 1_000  # per answer: formatting them must not hold up requests
 
 NOT_READY_STATUS = 503
 
 
 class AdminServer:
-    """Serves `sources` on `address`. A unix socket is made with mode 0600 and removed at the end."""
+    """Serves `sources` on `address` to whom access.py lets in. A unix socket is removed at the end."""
 
-    def __init__(self, address: Address, sources: Sources, given: Sequence[socket] = ()) -> None:
+    def __init__(
+        self, address: Address, sources: Sources, given: Sequence[socket] = (), token: bytes = b""
+    ) -> None:
         self._address, self._sources = address, sources
         self._listener = Listener(address, given=given, option="--admin")
-        self._runner = web.AppRunner(self._app(), access_log=None)
+        self._access = Access(self._listener.bound, token)
+        self._runner = web.AppRunner(self._app(), access_log=None, keepalive_timeout=IDLE_TIMEOUT_S)
 
     async def start(self) -> None:
         """Raises ListenError."""
@@ -42,7 +46,9 @@ class AdminServer:
         for sock in self._listener.bind():
             await web.SockSite(self._runner, sock).start()
         if self.bound.path is not None:
-            self.bound.path_object.chmod(0o600)
+            self.bound.path_object.chmod(SOCKET_MODE)
+        if self._access.probes_only:
+            log.info("admin on %s tells health and metrics only; more needs --admin-token-file", self.bound)
 
     async def stop(self) -> None:
         """May be called again."""
@@ -63,13 +69,13 @@ class AdminServer:
         return self._listener.sockets
 
     def _app(self) -> web.Application:
-        app = web.Application()
+        app = web.Application(middlewares=[self._access.guard])
         routes: dict[str, Handler] = {
             "/healthz": self._healthz,
             "/readyz": self._readyz,
             "/metrics": self._metrics,
         }
-        if is_local(self.bound):
+        if not self._access.probes_only:
             live = LivePage(self._sources)
             app.on_shutdown.append(live.close)
             routes |= {"/": live.page, "/live": live.stream, "/state": self._state, "/events": self._events}
@@ -108,16 +114,6 @@ class AdminServer:
         except ValueError:
             return web.Response(status=400, text="since and limit must be whole numbers\n")
         return _json(await self._sources.events(since, max(limit, 0)))
-
-
-def is_local(address: Address) -> bool:
-    """Whether only this machine can reach it."""
-    if address.path is not None or address.host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(address.host).is_loopback
-    except ValueError:
-        return False
 
 
 def _json(content: dict[str, Any]) -> web.Response:

@@ -23,11 +23,15 @@ Record = dict[str, Any]
 class AdminClient:
     """As context manager it closes itself."""
 
-    def __init__(self, admin: str) -> None:
+    def __init__(self, admin: str, token: bytes = b"") -> None:
         self.address = Address.parse(admin)
         transport = httpx.HTTPTransport(uds=self.address.path)
         self._client = httpx.Client(
-            base_url=self.address.base_url, transport=transport, timeout=TIMEOUT_S, trust_env=False
+            base_url=self.address.base_url,
+            transport=transport,
+            timeout=TIMEOUT_S,
+            trust_env=False,
+            headers={b"Authorization": b"Bearer " + token} if token else None,
         )
 
     def __enter__(self) -> AdminClient:
@@ -90,6 +94,10 @@ class AdminClient:
     def _refused(self, status: int) -> SidecarError:
         if status == 404:
             return SidecarError(
-                f"{self.address} tells this to its own machine only; use a loopback --admin there"
+                f"{self.address} tells this to its own machine only; use a loopback --admin there, or a token"
             )
+        if status == 401:
+            return SidecarError(f"{self.address} wants its token: give its file by --admin-token-file")
+        if status == 403:
+            return SidecarError(f"{self.address} answers its own user, its group and root only")
         return SidecarError(f"{self.address} answers {status}")

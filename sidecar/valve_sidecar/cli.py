@@ -73,6 +73,7 @@ def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--upstream", help="the online engine: http://HOST:PORT or unix:/PATH")
     parser.add_argument("--listen", help="where clients connect: HOST:PORT or unix:/PATH (127.0.0.1:8780)")
     parser.add_argument("--admin", help="health, metrics and state: HOST:PORT or unix:/PATH (127.0.0.1:8781)")
+    parser.add_argument("--admin-token-file", help="who asks --admin over TCP must send this file's token")
     parser.add_argument("--mode", choices=[str(m) for m in Mode], help="enforce, only observe, or bypass")
     parser.add_argument(
         "--policy", choices=POLICIES, help="when the gate is closed (drain): docs/policies.md"
@@ -204,6 +205,7 @@ def _add_plan(commands: argparse._SubParsersAction[argparse.ArgumentParser], wan
 
 def _add_admin(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--admin", help="the sidecar's admin address (VALVE_ADMIN, else 127.0.0.1:8781)")
+    parser.add_argument("--admin-token-file", help="its token, where it has one (VALVE_ADMIN_TOKEN_FILE)")
 
 
 def _add_runtime_dir(parser: argparse.ArgumentParser) -> None:
@@ -225,6 +227,7 @@ def _serve(args: argparse.Namespace) -> int:
         "upstream",
         "listen",
         "admin",
+        "admin_token_file",
         "mode",
         "policy",
         "slo_tpot_ms",
@@ -370,9 +373,11 @@ def _events(args: argparse.Namespace) -> int:
 
 
 def _admin(args: argparse.Namespace) -> AdminClient:
+    from .access import read_token
     from .admin_client import AdminClient
 
-    return AdminClient(args.admin or os.environ.get("VALVE_ADMIN") or ServeConfig().admin)
+    token = read_token(args.admin_token_file or os.environ.get("VALVE_ADMIN_TOKEN_FILE", ""))
+    return AdminClient(args.admin or os.environ.get("VALVE_ADMIN") or ServeConfig().admin, token)
 
 
 def _doctor(args: argparse.Namespace) -> int:

@@ -32,6 +32,7 @@ class ServeConfig:
     upstream: str = ""
     listen: str = "127.0.0.1:8780"
     admin: str = "127.0.0.1:8781"
+    admin_token_file: str = ""  # empty: no token (access.py)
     mode: Mode = Mode.ENFORCE
     policy: str = "drain"
     slo_tpot_ms: float | None = None  # of policy budget: what online users accept a token (policy.py)

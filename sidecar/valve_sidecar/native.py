@@ -85,6 +85,7 @@ class PlaneOptions(Structure):
         ("authority", c_char_p),
         ("keepalive_s", c_double),
         ("connect_timeout_s", c_double),
+        ("idle_timeout_s", c_double),
         ("calls", POINTER(Calls)),
         ("intake", c_void_p),
     )

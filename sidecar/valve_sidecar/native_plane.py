@@ -28,6 +28,7 @@ from .native_intake import NativeIntake
 
 log = logging.getLogger(__name__)
 CONNECT_TIMEOUT_S = 5.0
+IDLE_TIMEOUT_S = 75.0  # of a client's connection, counted from its last response: bounds slow heads too
 RESOLVE_AGAIN_S = 10.0  # the engine's name may come to mean another address
 
 
@@ -42,10 +43,11 @@ class NativePlane:
         intake: Intake | NativeIntake,
         *,
         connect_timeout_s: float = CONNECT_TIMEOUT_S,
+        idle_timeout_s: float = IDLE_TIMEOUT_S,
     ) -> None:
         self._upstream, self._keepalive_s = upstream, adapter.keepalive_s
         self._reuses_streams = False
-        self._connect_timeout_s = connect_timeout_s
+        self._connect_timeout_s, self._idle_timeout_s = connect_timeout_s, idle_timeout_s
         self._listener = listener
         self._told = intake if isinstance(intake, NativeIntake) else Bridge(intake)
         self._library = native.library()
@@ -139,6 +141,7 @@ class NativePlane:
             self._upstream.authority.encode(),
             self._keepalive_s,
             self._connect_timeout_s,
+            self._idle_timeout_s,
             ctypes.pointer(self._told.calls),
             self._told.handle,
         )

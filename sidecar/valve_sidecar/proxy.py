@@ -33,7 +33,6 @@ READ_SIZE = 65536  # bytes per request body held before we stop reading from the
 OPTIONS = {
     "access_log": None,
     "auto_decompress": False,
-    "keepalive_timeout": IDLE_TIMEOUT_S,
     "lingering_time": LINGER_S,
     "logger": log,
     "max_field_size": 32768,
@@ -54,10 +53,12 @@ class AiohttpPlane:
         intake: Intake,
         *,
         connect_timeout_s: float = CONNECT_TIMEOUT_S,
+        idle_timeout_s: float = IDLE_TIMEOUT_S,
     ) -> None:
         self._intake = intake
         self._upstream = Upstream(upstream, adapter.keepalive_s, connect_timeout_s)
         self._listener = listener
+        self._idle_timeout_s = idle_timeout_s
         self._server: web.Server | None = None
         self._idle = asyncio.Event()
         self._idle.set()
@@ -113,6 +114,7 @@ class AiohttpPlane:
             self._drop,
             self._refused,
             loop=asyncio.get_running_loop(),
+            keepalive_timeout=self._idle_timeout_s,
             **OPTIONS,
         )
 

@@ -14,6 +14,7 @@ import uvloop
 from valve_runtime.devices import resolve
 from valve_runtime.rundir import choose_runtime_dir
 
+from .access import read_token
 from .address import Address
 from .admin import AdminServer
 from .config import Mode, ServeConfig
@@ -47,10 +48,11 @@ def serve(config: ServeConfig) -> int:
 async def _serve_alone(
     config: ServeConfig, runtime_dir: Path, devices: tuple[str, ...], handed: Handed
 ) -> None:
+    token = read_token(config.admin_token_file)
     listener = Listener(Address.parse(config.listen), given=handed.listen)
     worker = Worker(config, runtime_dir, devices, listener)
     async with exporting(config, worker.sources) as sources:
-        admin = AdminServer(Address.parse(config.admin), sources, handed.admin)
+        admin = AdminServer(Address.parse(config.admin), sources, handed.admin, token)
         await live(worker, admin, config, handed)
 
 

@@ -21,6 +21,7 @@ from typing import Any
 import httpx
 import orjson
 
+from .access import read_token
 from .address import Address
 from .admin import AdminServer
 from .config import ServeConfig
@@ -114,6 +115,7 @@ class Member:
 
 async def supervise(config: ServeConfig, runtime_dir: Path, handed: Handed) -> None:
     """Until SIGTERM or SIGINT; then every worker drains. Raises SidecarError if workers do not come up."""
+    token = read_token(config.admin_token_file)
     listeners = share(Address.parse(config.listen), config.workers, handed.listen)
     config = replace(config, listen=str(listeners[0].bound), runtime_dir=str(runtime_dir))
     with _socket_directory(config.runtime_dir) as directory:
@@ -121,7 +123,7 @@ async def supervise(config: ServeConfig, runtime_dir: Path, handed: Handed) -> N
         supervisor = Supervisor(config, members)
         told = Sources(supervisor.state, supervisor.events, supervisor.problems)
         async with exporting(config, told) as sources:
-            admin = AdminServer(Address.parse(config.admin), sources, handed.admin)
+            admin = AdminServer(Address.parse(config.admin), sources, handed.admin, token)
             await live(supervisor, admin, config, handed)
 
 

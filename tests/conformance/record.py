@@ -35,6 +35,7 @@ class Record:
     bytes_seen: dict[str, bytes] = field(default_factory=dict)  # by request id
     errors: list[str] = field(default_factory=list)
     endings: list[Ending] = field(default_factory=list)
+    held_back: list[Flight] = field(default_factory=list)  # their clients do not read
     trace: TraceContext | None = None  # what every flight is given
 
     def __post_init__(self) -> None:
@@ -54,6 +55,13 @@ class Record:
     def progress(self, flight: Flight, data: bytes) -> None:
         assert not any(ending.flight is flight for ending in self.endings), "progress after the end"
         self.bytes_seen[flight.request_id] += data
+
+    def hold_back(self, flight: Flight, *, held: bool) -> None:
+        assert held != (flight in self.held_back), "told twice"
+        if held:
+            self.held_back.append(flight)
+        else:
+            self.held_back.remove(flight)
 
     def finish(self, flight: Flight, outcome: Outcome, status: int) -> None:
         with self._changed:

@@ -94,6 +94,18 @@ def test_not_http(stage: Stage) -> None:
     assert_fault(stage, client.read_message(), 502, "upstream_malformed")
 
 
+@pytest.mark.parametrize("head", [b"X: " + b"y" * 300_000, b"X: y\r\n" * 10_000], ids=["field", "fields"])
+def test_a_head_without_end(stage: Stage, head: bytes) -> None:
+    client = stage.client(WHOLE)
+    engine, _ = stage.accept_request()
+    try:
+        engine.send(b"HTTP/1.1 200 OK\r\n" + head)
+    except ConnectionError:
+        pass  # refused while it was still sending
+    assert client.read_message().status == 502
+    assert engine.sees_close()
+
+
 def test_contradicting_lengths(stage: Stage) -> None:
     client = stage.client(WHOLE)
     engine, _ = stage.accept_request()

@@ -42,6 +42,30 @@ def test_bytes_that_come_before_the_answer_wait_for_it(stage: Stage) -> None:
     assert client.read_head().status == 101
 
 
+def test_bytes_that_come_before_the_answer_are_bounded(unix_stage: Stage) -> None:
+    client = unix_stage.client(UPGRADE)
+    engine = unix_stage.accept()
+    engine.read_head()
+    assert client.fill(64 << 20) < 4 << 20
+    engine.send(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+    assert client.read_message().status == 403
+    assert client.sees_close()
+
+
+def test_a_declined_upgrade_smuggles_nothing(stage: Stage) -> None:
+    client = stage.client(UPGRADE + b"POST /smuggled HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+    engine = stage.accept()
+    engine.read_head()
+    engine.send(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+    assert client.read_message().status == 403
+    assert client.sees_close()
+    try:
+        received = engine.read_to_end()
+    except ConnectionError:
+        received = b""
+    assert b"smuggled" not in received
+
+
 def test_a_client_that_leaves(stage: Stage) -> None:
     client = stage.client(UPGRADE)
     engine = stage.accept()

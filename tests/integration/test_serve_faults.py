@@ -8,6 +8,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from valve_runtime import native
+from valve_runtime.node import Node, Side
 from valve_sidecar.config import DATA_PLANES
 
 from .stage import Request, Stage, valve, wait_until
@@ -94,6 +96,21 @@ def test_a_damaged_segment_leaves_online_alone(stage: Stage, damage: str) -> Non
     answer = valve(stage.runtime_dir, "run", "--device", "cpu", "--", "true")
     assert answer.returncode == 1
     assert "holders" in answer.stderr
+
+
+def test_an_older_segment_is_refused_and_counted_and_online_goes_on(stage: Stage) -> None:
+    Node.open(stage.runtime_dir, Side.HOLDER).close()
+    with (stage.runtime_dir / "holders").open("r+b") as file:
+        file.seek(native.Header.layout_version.offset)
+        file.write((native.LAYOUT_VERSION - 1).to_bytes(4, "little"))
+    sidecar = stage.sidecar()
+    answers_online(sidecar.listen, stage)
+    refused = f"{stage.runtime_dir / 'holders'} is of another version of Valve: stop every valve process here"
+    ready = httpx.get(f"{sidecar.admin}/readyz")
+    assert (ready.status_code, refused in ready.text) == (503, True)
+    assert "valve_gated 0.0" in httpx.get(f"{sidecar.admin}/metrics").text
+    answer = valve(stage.runtime_dir, "run", "--device", "cpu", "--", "true")
+    assert (answer.returncode, refused in answer.stderr) == (1, True)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounts a small file system")

@@ -67,6 +67,7 @@ struct vlv_plane_options {
   const char *authority; /* for requests without a Host */
   double keepalive_s;    /* how long an idle connection to the engine may be used again */
   double connect_timeout_s;
+  double idle_timeout_s; /* of a client, from its last response: bounds slow heads too */
   const struct vlv_intake_calls *calls;
   void *intake;
 };
