@@ -149,6 +149,10 @@ class Sidecar:
     def state(self) -> dict[str, Any]:
         return dict(httpx.get(f"{self.admin}/state").json())
 
+    def wait_tenant_seen(self) -> None:
+        """From then on it tells which request a stop answers: of what it never saw running nobody knows."""
+        wait_until(lambda: self.state()["counters"]["harvested_s"] > 0, "the sidecar has seen a tenant run")
+
     def events(self, kind: str) -> list[dict[str, Any]]:
         events = httpx.get(f"{self.admin}/events").json()["events"]
         return [event for event in events if event["kind"] == kind]

@@ -28,6 +28,7 @@ async def browser(tmp_path: Path) -> AsyncIterator[Browser]:
 async def test_it_follows_the_gate_and_the_tenants(stage: Stage, browser: Browser) -> None:
     sidecar, tenant = stage.sidecar(), stage.tenant("nightly <b>batch")
     tenant.wait_running()
+    sidecar.wait_tenant_seen()
     await browser.open(f"{sidecar.admin}/")
     await browser.wait_for(f"{GATE} === '○ open'")
     await browser.wait_for(f"{TEXT.format('tenants')}.includes('nightly <b>batch▶ running')")

@@ -50,6 +50,7 @@ def traced_counts(sidecar: Sidecar) -> dict[str, int]:
 def test_a_request_that_preempts_is_told_whole(stage: Stage, collector: Collector) -> None:
     sidecar, tenant = stage.sidecar("--otlp-endpoint", collector.url), stage.tenant()
     tenant.wait_running()
+    sidecar.wait_tenant_seen()
     request = Request(sidecar.listen, "r-1", HEADER)
     request.wait_first_token()
     tenant.wait_stopped()

@@ -64,6 +64,7 @@ def terminals() -> Iterator[list[Terminal]]:
 def test_top_follows_and_q_ends_it(stage: Stage, terminals: list[Terminal]) -> None:
     sidecar, tenant = stage.sidecar(), stage.tenant("nightly")
     tenant.wait_running()
+    sidecar.wait_tenant_seen()
     terminals.append(top := Terminal(stage, "top", "--admin", sidecar.admin))
     top.wait_for("○ open")
     top.wait_for("nightly")
