@@ -20,8 +20,7 @@ def spoilt(lost: Iterable[int], chains: Sequence[Sequence[int]], null: int) -> s
     while True:
         before = len(found)
         for blocks in chains:
-            found.update(_after_first(blocks, found))
-        found.discard(null)
+            found.update(block for block in _after_first(blocks, found) if block != null)
         if len(found) == before:
             return found
 

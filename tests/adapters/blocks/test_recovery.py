@@ -1,6 +1,6 @@
 """What a lost block spoils, and what a page would cost."""
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from valve_adapters.blocks.layout import Layout, Strip
@@ -32,6 +32,7 @@ def test_the_null_block_is_nobodys() -> None:
 
 
 @given(st.sets(st.integers(1, 30), max_size=5), CHAINS)
+@example({1}, [[1, 0], [0, 2]])
 def test_spoilt_is_the_least_set_that_is_closed(lost: set[int], chains: list[list[int]]) -> None:
     found = spoilt(lost, chains, 0)
     assert lost <= found
