@@ -193,7 +193,9 @@ class PoolHead(Structure):
         ("epoch", c_uint32),
         ("seen", c_uint32),
         ("wanted", c_uint32),
-        ("_rest2", c_uint8 * 52),
+        ("_rest1", c_uint32),
+        ("told_ns", c_uint64),
+        ("_rest2", c_uint8 * 40),
     )
 
 

@@ -98,6 +98,7 @@ static const struct vlv_layout_entry entries[] = {
     FIELD(vlv_pool_head, epoch),
     FIELD(vlv_pool_head, seen),
     FIELD(vlv_pool_head, wanted),
+    FIELD(vlv_pool_head, told_ns),
 };
 
 const struct vlv_layout_entry *vlv_layout(uint32_t *count) {

@@ -33,6 +33,7 @@ struct task {
   size_t size;            /* bytes */
   uint32_t value, width;  /* of a fill */
   _Atomic uint64_t *mark; /* gets the time */
+  uint64_t submitted_ns;
 };
 
 struct dependency {
