@@ -77,7 +77,9 @@ static int make_ranges(struct pool *pool, int device, uint32_t slots) {
   if (vmm_make_page(&pool->vmm, device, &pool->quarantine) != 0) return -ENOMEM;
   int error = range_create(&pool->stage, &pool->vmm, device, POOL_STAGE_PAGES, pool->quarantine);
   if (error == 0) error = clear_quarantine(pool);
-  return error < 0 ? error : range_create(&pool->range, &pool->vmm, device, slots, pool->quarantine);
+  if (error == 0) error = range_create(&pool->range, &pool->vmm, device, slots, pool->quarantine);
+  pool->range.rests = !pool->online;
+  return error;
 }
 
 static int make_lists(struct pool *pool, uint32_t slots) {
