@@ -3,12 +3,13 @@
  * the engine), nobody may see another's bytes, contents may go only if the table says so (online: never), and
  * whenever it comes to rest, every page and descriptor is accounted for.
  *
- * For eight seconds, or until HAMMER_RECLAIMS times pages have been given back. */
+ * For eight seconds and until pages have been given back a few times, or HAMMER_RECLAIMS times. */
 #include "pool_stage.h"
 
 enum { ENGINES = 3, LIMIT = 32, TENANT_PAGES = 24, SETTLE_EVERY = 100, KILL_EVERY = 150 };
 
 #define HAMMER_NS 8000000000ull
+#define RECLAIMS_MIN 10 /* however slow the machine is */
 
 static struct engine engines[ENGINES] = {{.number = 0, .online = true, .pages = LIMIT},
                                          {.number = 1, .pages = TENANT_PAGES},
@@ -124,7 +125,7 @@ static void report(void) {
 static bool is_over(uint64_t began_ns) {
   const char *wanted = getenv("HAMMER_RECLAIMS");
   if (wanted != NULL) return reclaims() >= strtoull(wanted, NULL, 10);
-  return vlv_now_ns() >= began_ns + HAMMER_NS;
+  return vlv_now_ns() >= began_ns + HAMMER_NS && reclaims() >= RECLAIMS_MIN;
 }
 
 static void nothing_is_touched_seen_or_leaked(void) {
@@ -139,7 +140,6 @@ static void nothing_is_touched_seen_or_leaked(void) {
   }
   settle();
   report();
-  CHECK(reclaims() > 0);
   for (int i = 0; i < ENGINES; i++) engine_leave(&engines[i]);
   EVENTUALLY(is_settled(0) && counts().free == LIMIT);
   pool_stage_end();

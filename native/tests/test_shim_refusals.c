@@ -95,15 +95,24 @@ static void check_launch(const char *program, const char *kind, const char *roun
   stage_end();
 }
 
+/* With a sanitizer, which has a dlsym() of its own, the shim does not stand before what is looked up. */
+#ifdef SHIM_IS_LINKED
+static const char *const programs[] = {"victim_linked"};
+#else
+static const char *const programs[] = {"victim_linked", "victim_looked_up"};
+#endif
+
+static void check_programs(const char *kind, const char *rounds) {
+  for (size_t i = 0; i < sizeof programs / sizeof *programs; i++) check_launch(programs[i], kind, rounds);
+}
+
 static void refused_in_both_ways_launches_are_held(void) {
-  check_launch("victim_linked", "short", "60000");
-  check_launch("victim_looked_up", "short", "60000");
+  check_programs("short", "60000");
   check_launch("victim_linked", "default", "60000");
 }
 
 static void captures_and_graphs_survive_it(void) {
-  check_launch("victim_linked", "graphs", "6000");
-  check_launch("victim_looked_up", "graphs", "6000");
+  check_programs("graphs", "6000");
 }
 
 static void channels_come_back_when_the_driver_permits_them(void) {

@@ -112,17 +112,6 @@ CUresult cuDeviceTotalMem_v2(size_t *size, CUdevice device) {
 
 /* ---- contexts ---- */
 
-static CUresult make_context(struct context **out, CUdevice device) {
-  struct context *context = calloc(1, sizeof *context);
-  if (context == NULL) return CUDA_ERROR_OUT_OF_MEMORY;
-  context->device = device;
-  CUresult result = channels_open(context);
-  if (result != CUDA_SUCCESS) return result;
-  context->legacy = stream_make(context, false);
-  *out = context;
-  return CUDA_SUCCESS;
-}
-
 static void free_context(struct context *context) {
   channels_close(context);
   for (struct stream *stream = context->streams, *next; stream != NULL; stream = next) {
@@ -130,6 +119,17 @@ static void free_context(struct context *context) {
     free(stream);
   }
   free(context);
+}
+
+static CUresult make_context(struct context **out, CUdevice device) {
+  struct context *context = calloc(1, sizeof *context);
+  if (context == NULL) return CUDA_ERROR_OUT_OF_MEMORY;
+  context->device = device;
+  CUresult result = channels_open(context);
+  if (result != CUDA_SUCCESS) return free_context(context), result;
+  context->legacy = stream_make(context, false);
+  *out = context;
+  return CUDA_SUCCESS;
 }
 
 static CUresult retain(struct context **context, CUdevice device) {
