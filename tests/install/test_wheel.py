@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import time
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -19,13 +18,6 @@ from .environment import Environment, wheel
 # An engine's environment in small: older versions of what we need, too.
 OLDER = ("aiohttp==3.13.2", "httpx==0.27.2", "orjson==3.10.18", "prometheus-client==0.20.0")
 FIRST_REQUEST_S = 60.0  # a promise: docs/install.md
-
-
-@pytest.fixture
-def engine() -> Iterator[ScriptedEngine]:
-    engine = ScriptedEngine()
-    yield engine
-    engine.close()
 
 
 @pytest.fixture
