@@ -39,7 +39,9 @@ class Side(Enum):
 
 @dataclass(frozen=True, slots=True)
 class HolderView:
-    """A holder's row at one moment. `lease_remaining_ms` is negative once the lease ran out."""
+    """A holder's row at one moment. `lease_remaining_ms` is negative once the lease ran out; `layout` is what
+    its owner writes, as native.LAYOUT is what we do.
+    """
 
     row: int
     pid: int
@@ -52,6 +54,7 @@ class HolderView:
     closed_since_ns: int
     closes: int
     lapses: int
+    layout: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +90,7 @@ class TenantView:
     refusals: int
     unknown: int
     held: int
+    layout: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +170,11 @@ class Node:
         dropped = max(0, following.value - since - count)
         return [_ack(entry) for entry in entries[:count]], following.value, dropped
 
+    @property
+    def removed(self) -> bool:
+        """Whether somebody has removed a file of it: then those that come later make another segment."""
+        return bool(self._library.node_is_removed(self.opened()))
+
     def opened(self) -> ctypes.c_void_p:
         """The handle. Raises SegmentError after close()."""
         if self.handle is None:
@@ -193,6 +202,7 @@ class Node:
             closed_since_ns=row.closed_since_ns,
             closes=row.closes,
             lapses=row.lapses,
+            layout=self._layout(row),
         )
 
     def _tenant_view(self, index: int, row: native.TenantRow) -> TenantView:
@@ -223,7 +233,12 @@ class Node:
             refusals=row.refusals,
             unknown=row.unknown,
             held=row.held,
+            layout=self._layout(row),
         )
+
+    def _layout(self, row: native.HolderRow | native.TenantRow) -> str:
+        minor = self._library.row_minor(row.owner_pid, row.speaks)
+        return f"{native.LAYOUT_VERSION}.{minor}"
 
     def _devices_of_mask(self, mask: int) -> tuple[str, ...]:
         known = self._holders_file.devices[: min(self._holders_file.device_count, native.DEVICES_MAX)]
