@@ -151,7 +151,8 @@ class PartyRow(Structure):
         ("reclaim_ns", c_uint64),
         ("stopped_ns", c_uint64),
         ("name", c_char * NAME_SIZE),
-        ("rest", c_uint8 * 64),
+        ("reclaimed_at_ns", c_uint64),
+        ("rest", c_uint8 * 56),
     )
 
 

@@ -73,6 +73,7 @@ static const struct vlv_layout_entry entries[] = {
     FIELD(vlv_party_row, reclaim_ns),
     FIELD(vlv_party_row, stopped_ns),
     FIELD(vlv_party_row, name),
+    FIELD(vlv_party_row, reclaimed_at_ns),
     SIZE(vlv_pages_file),
     FIELD(vlv_pages_file, changes),
     FIELD(vlv_pages_file, limit),

@@ -40,6 +40,7 @@ KINDS = {
     "open": "gate opened",
     "lapse": "lease lapsed",
     "reclaim": "memory reclaimed",
+    "reclaimed": "memory lost",
     "give_back": "memory given back",
 }
 STATES = {"running": ("▶ running", "yellow"), "stopping": ("◧ stopping", ""), "stopped": ("■ stopped", "")}
@@ -210,6 +211,9 @@ def event_text(event: Record) -> str:
         return f"{event['job']}, {us(event['latency_ns'] / 1000)} after request {event['request_id']}"
     if event["kind"] == "close":
         return f"by request {event['request_id']}"
+    if event["kind"] == "reclaimed":
+        took = us((event["t_ns"] - event["noticed_ns"]) / 1000)
+        return f"{event['job']}, {gib(event['pages'])} in {took}"
     if event["kind"] in ("reclaim", "give_back"):
         return f"{gib(event['pages'])}: {gib(event['reserved'])} of {event['device']} are online's"
     return str(event.get("job", ""))
