@@ -129,7 +129,10 @@ class TenantRow(Structure):
         ("max_stopped_ns", c_uint64),
         ("breathers", c_uint64),
         ("breathes_until_ns", c_uint64),
-        ("reserved", c_uint8 * 40),
+        ("tokens", c_uint64),
+        ("input_tokens", c_uint64),
+        ("tokens_at_ns", c_uint64),
+        ("reserved", c_uint8 * 16),
     )
 
 
@@ -293,6 +296,7 @@ class Library:
         )
         self.tenant_row_index = self._quickly("vlv_tenant_row_index", c_uint32, Handle)
         self.tenant_set_max_stopped = self._quickly("vlv_tenant_set_max_stopped", None, Handle, c_uint64)
+        self.tenant_set_tokens = self._quickly("vlv_tenant_set_tokens", None, Handle, c_uint64, c_uint64)
         self.tenant_release = self._quickly("vlv_tenant_release", None, Handle)
         self.tenant_acks = self._quickly(
             "vlv_tenant_acks",

@@ -166,10 +166,14 @@ def tenant_table(frame: Record) -> RenderableType:
         word, colour = STATES.get(tenant["state"], (tenant["state"], ""))
         trouble = ", ".join(f"{key.replace('_', ' ')} {n}" for key, n in tenant["trouble"].items())
         devices, stops = ", ".join(tenant["devices"]) or "-", str(tenant["stops"])
-        table.add_row(
-            Text(name), Text(word, style=colour), tenant["mechanism"], devices, stops, Text(trouble or "-")
-        )
+        row = (tenant["mechanism"], devices, stops, tokens_text(tenant), Text(trouble or "-"))
+        table.add_row(Text(name), Text(word, style=colour), *row)
     return table
+
+
+def tokens_text(tenant: Record) -> str:
+    """Generated ones; unknown is not none."""
+    return "-" if tenant["tokens"] is None else f"{tenant['tokens']:,}"
 
 
 def memory(frame: Record) -> list[RenderableType]:
