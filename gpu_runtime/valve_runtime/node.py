@@ -60,8 +60,9 @@ class HolderView:
 @dataclass(frozen=True, slots=True)
 class TenantView:
     """A tenant's row at one moment. `acknowledgements`: how many it ever wrote. `max_stopped_ns`: 0 = it may
-    stay stopped for ever; else it breathes, which `breathers` counts. `runner_pid` is 0 but for a rank, a GPU
-    process of the `valve run` with that pid; what follows it is told by the shim in there.
+    stay stopped for ever; else it breathes, which `breathers` counts. `tokens` (generated) and `input_tokens`
+    are what its engine's own metrics tell; None: unknown. `runner_pid` is 0 but for a rank, a GPU process of
+    the `valve run` with that pid; what follows it is told by the shim in there.
     """
 
     row: int
@@ -85,6 +86,8 @@ class TenantView:
     breathers: int
     processes: int
     unstopped_threads: int
+    tokens: int | None
+    input_tokens: int | None
     runner_pid: int
     channels: int
     refusals: int
@@ -228,6 +231,8 @@ class Node:
             breathers=row.breathers,
             processes=row.processes,
             unstopped_threads=row.unstopped_threads,
+            tokens=row.tokens if row.tokens_at_ns else None,
+            input_tokens=row.input_tokens if row.tokens_at_ns else None,
             runner_pid=row.runner_pid,
             channels=row.channels,
             refusals=row.refusals,
@@ -320,6 +325,12 @@ class Tenant:
         if self._released:
             _raise_released("tenant")
         self._library.tenant_set_max_stopped(self.handle, max_stopped_ns)
+
+    def set_tokens(self, tokens: int, input_tokens: int) -> None:
+        """What the job has computed since it began. Any thread may tell it."""
+        if self._released:
+            _raise_released("tenant")
+        self._library.tenant_set_tokens(self.handle, tokens, input_tokens)
 
     def gate_is_closed(self) -> bool:
         """What the rule says for this tenant now."""

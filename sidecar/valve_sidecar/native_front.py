@@ -234,5 +234,8 @@ class NativeFront:
     def waiting(self) -> tuple[int, int]:
         return self._intake.stats.waiting, self._intake.stats.waiting_bytes
 
+    def newest(self) -> Record:
+        return self._intake.newest() if self._intake.stats.in_flight else {}
+
     def add(self, record: Record) -> None:
         self._intake.add(record)

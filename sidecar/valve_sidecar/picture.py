@@ -41,6 +41,8 @@ TOLD_TENANT = (
     "devices",
     "stops",
     "processes",
+    "tokens",
+    "input_tokens",
 )
 TOLD_MEMORY = ("device", "limit", "online", "tenants", "free", "reserved", "used", "reclaims", "decides")
 TROUBLE = ("slow_stops", "foreign_resumes", "escalations", "errors", "unstopped_threads", "refusals")

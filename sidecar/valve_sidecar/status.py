@@ -42,6 +42,7 @@ TENANT_COLUMNS = {
     "PROCESSES": "processes",
     "CHANNELS": "channels",
     "STOPS": "stops",
+    "TOKENS": "tokens",
     "TROUBLE": "trouble",
 }
 POOL_COLUMNS = {
@@ -183,4 +184,6 @@ def _table(columns: dict[str, str], rows: list[dict[str, Any]]) -> Table:
 
 
 def _text(value: Any) -> str:
+    if value is None:  # not told
+        return "-"
     return ", ".join(value) if isinstance(value, list | tuple) else str(value)

@@ -40,6 +40,7 @@ KINDS = {
     "open": "gate opened",
     "lapse": "lease lapsed",
     "reclaim": "memory reclaimed",
+    "reclaimed": "memory lost",
     "give_back": "memory given back",
 }
 STATES = {"running": ("▶ running", "yellow"), "stopping": ("◧ stopping", ""), "stopped": ("■ stopped", "")}
@@ -165,10 +166,14 @@ def tenant_table(frame: Record) -> RenderableType:
         word, colour = STATES.get(tenant["state"], (tenant["state"], ""))
         trouble = ", ".join(f"{key.replace('_', ' ')} {n}" for key, n in tenant["trouble"].items())
         devices, stops = ", ".join(tenant["devices"]) or "-", str(tenant["stops"])
-        table.add_row(
-            Text(name), Text(word, style=colour), tenant["mechanism"], devices, stops, Text(trouble or "-")
-        )
+        row = (tenant["mechanism"], devices, stops, tokens_text(tenant), Text(trouble or "-"))
+        table.add_row(Text(name), Text(word, style=colour), *row)
     return table
+
+
+def tokens_text(tenant: Record) -> str:
+    """Generated ones; unknown is not none."""
+    return "-" if tenant["tokens"] is None else f"{tenant['tokens']:,}"
 
 
 def memory(frame: Record) -> list[RenderableType]:
@@ -210,6 +215,9 @@ def event_text(event: Record) -> str:
         return f"{event['job']}, {us(event['latency_ns'] / 1000)} after request {event['request_id']}"
     if event["kind"] == "close":
         return f"by request {event['request_id']}"
+    if event["kind"] == "reclaimed":
+        took = us((event["t_ns"] - event["noticed_ns"]) / 1000)
+        return f"{event['job']}, {gib(event['pages'])} in {took}"
     if event["kind"] in ("reclaim", "give_back"):
         return f"{gib(event['pages'])}: {gib(event['reserved'])} of {event['device']} are online's"
     return str(event.get("job", ""))

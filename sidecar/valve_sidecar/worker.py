@@ -63,6 +63,7 @@ class Worker:
             devices,
             self._make_policy,
             lambda: self._front.waiting()[1],
+            self._front.newest,
             store=config.mode is Mode.ENFORCE,
         )
         self._tasks: list[asyncio.Task[None]] = []
