@@ -17,6 +17,7 @@
 #include <pthread.h>
 
 #include "halt.h"
+#include "handover.h"
 #include "range.h"
 #include "valve/pool.h"
 
@@ -58,6 +59,7 @@ struct pool {
   const char *directory;
   struct vlv_device_id device;
   int listener;
+  struct handover_line line; /* to the pool that was given to last */
   pthread_t thread;
   _Atomic bool ends; /* the thread is to end */
   uint64_t retry_ns; /* after an error of the driver: no page is made, staged or placed before */

@@ -3,7 +3,6 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "handover.h"
 #include "pool.h"
 #include "victims.h"
 #include "words.h"
@@ -63,7 +62,7 @@ static void send_parcel(struct pool *pool, const struct pool_page *pages, uint32
   struct sending sending = {.parcel.from = vlv_party_row_index(pool->party)};
   for (uint32_t i = 0; i < count; i++) enclose(pool, pages[i], to, &sending);
   bool any = sending.parcel.count > 0;
-  bool sent = any && handover_send(pool->directory, &pool->device, to, &sending.parcel) == 0;
+  bool sent = any && handover_send(&pool->line, pool->directory, &pool->device, to, &sending.parcel) == 0;
   if (sent) vlv_ledger_announce(pool->ledger);
   let_go(pool, &sending);
   if (!sent) take_back(pool, &sending.parcel, to);

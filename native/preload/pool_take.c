@@ -1,7 +1,6 @@
 /* What our share permits comes: leased, made, cleared, placed. */
 #include <unistd.h>
 
-#include "handover.h"
 #include "pool.h"
 #include "words.h"
 

@@ -90,6 +90,13 @@ static void look_for_news(struct pool *pool) {
   pool->seen = seen;
 }
 
+/* Somebody waits for what a tenant gives, and an online engine for what it receives: that comes first. */
+static bool work(struct pool *pool) {
+  bool worked = pool->online ? pool_receive(pool) : pool_give(pool);
+  worked = (pool->online ? pool_give(pool) : pool_receive(pool)) || worked;
+  return pool_take(pool) || worked;
+}
+
 void *pool_main(void *argument) {
   struct pool *pool = argument;
   be_urgent();
@@ -97,11 +104,8 @@ void *pool_main(void *argument) {
   vmm_spare_captures(&pool->vmm);
   while (!atomic_load(&pool->ends)) {
     look_for_news(pool);
+    if (work(pool)) continue;
     look_around(pool);
-    bool worked = pool_receive(pool);
-    worked = pool_give(pool) || worked;
-    worked = pool_take(pool) || worked;
-    if (worked) continue;
     wait_for_what_is_due(pool);
     vlv_ledger_wait(pool->ledger, pool->seen, vlv_now_ns() + nap_ns(pool));
   }

@@ -7,6 +7,7 @@
 #include "valve/ledger.h"
 
 #define UNDO_TRIES 3
+#define SPAN_GAP 64u /* pages: one call for so many is taken to cost less than another call */
 
 vmm_address range_address(const struct range *range, uint32_t slot) {
   return range->base + slot * VLV_PAGE_BYTES;
@@ -66,11 +67,26 @@ static uint32_t measure_run(const uint32_t *slots, uint32_t count) {
   return length;
 }
 
-static int permit_runs(struct range *range, const uint32_t *slots, uint32_t count) {
+static bool is_mapped(const struct range *range, uint32_t slot, uint32_t end) {
+  while (slot < end && range->memory[slot] != 0) slot++;
+  return slot == end;
+}
+
+/* How many of them one call permits. Where nothing runs meanwhile, what stands between them may be permitted
+ * once more. */
+static uint32_t measure_span(const struct range *range, const uint32_t *slots, uint32_t count) {
+  uint32_t length = 1, reach = range->rests ? SPAN_GAP + 1 : 1;
+  while (length < count && slots[length] - slots[length - 1] <= reach &&
+         is_mapped(range, slots[length - 1], slots[length]))
+    length++;
+  return length;
+}
+
+static int permit_all(struct range *range, const uint32_t *slots, uint32_t count) {
   int worst = 0;
   for (uint32_t length; count > 0; slots += length, count -= length) {
-    length = measure_run(slots, count);
-    if (permit(range, slots[0], length) < 0) worst = -EIO;
+    length = measure_span(range, slots, count);
+    if (permit(range, slots[0], slots[length - 1] - slots[0] + 1) < 0) worst = -EIO;
   }
   return worst;
 }
@@ -90,23 +106,23 @@ static int restore(struct range *range, uint32_t slot, vmm_memory before) {
 
 static void undo(struct range *range, const uint32_t *slots, const vmm_memory *before, uint32_t count) {
   for (uint32_t i = 0; i < count; i++) restore(range, slots[i], before[i]);
-  for (int tries = 0; tries < UNDO_TRIES && permit_runs(range, slots, count) < 0; tries++);
+  for (int tries = 0; tries < UNDO_TRIES && permit_all(range, slots, count) < 0; tries++);
 }
 
 static int replace_run(struct range *range, uint32_t slot, const vmm_memory *memories, uint32_t count) {
   if (range_unmap(range, slot, count) < 0) return -EIO;
   for (uint32_t i = 0; i < count; i++)
     if (map(range, slot + i, memories[i]) < 0) return -EIO;
-  return permit(range, slot, count);
+  return 0;
 }
 
 static int replace_all(struct range *range, const uint32_t *slots, const vmm_memory *memories,
                        uint32_t count) {
-  for (uint32_t length; count > 0; slots += length, memories += length, count -= length) {
-    length = measure_run(slots, count);
-    if (replace_run(range, slots[0], memories, length) < 0) return -EIO;
+  for (uint32_t length, done = 0; done < count; done += length) {
+    length = measure_run(&slots[done], count - done);
+    if (replace_run(range, slots[done], &memories[done], length) < 0) return -EIO;
   }
-  return 0;
+  return permit_all(range, slots, count);
 }
 
 int range_remap(struct range *range, const uint32_t *slots, const vmm_memory *memories, uint32_t count) {

@@ -104,6 +104,19 @@ static void a_run_takes_one_call_to_unmap_and_one_to_permit(void) {
   range_destroy(&range);
 }
 
+static void where_nothing_runs_near_runs_share_a_call(void) {
+  const uint32_t slots[] = {0, 2, 5};
+  const vmm_memory memories[] = {10, 12, 15};
+  struct range range = make();
+  range.rests = true;
+  access_calls = unmap_calls = 0;
+  CHECK(range_remap(&range, slots, memories, 3) == 0 && access_calls == 1 && unmap_calls == 3);
+  check_all_usable();
+  CHECK(range_unmap(&range, 3, 1) == 0 && range_remap(&range, slots, memories, 3) == 0);
+  CHECK(access_calls == 3 && mapped[3] == 0);
+  range_destroy(&range);
+}
+
 static void what_was_left_empty_is_filled_without_unmapping(void) {
   const uint32_t slots[] = {0, 1, 2, 3};
   const vmm_memory memories[] = {10, 11, 12, 13};
@@ -147,6 +160,7 @@ static void what_cannot_be_made_leaves_nothing_behind(void) {
 int main(void) {
   RUN(every_address_shows_the_quarantine_page_at_first);
   RUN(a_run_takes_one_call_to_unmap_and_one_to_permit);
+  RUN(where_nothing_runs_near_runs_share_a_call);
   RUN(what_was_left_empty_is_filled_without_unmapping);
   RUN(a_failure_leaves_everything_as_it_was);
   RUN(what_cannot_be_made_leaves_nothing_behind);
