@@ -110,10 +110,10 @@ void budget_close(struct budget *budget, uint64_t now_ns) {
 }
 
 struct verdict budget_decide(struct budget *budget, const struct standing *standing, uint64_t now_ns) {
-  bool bars = barred(budget, standing);
+  bool bars = barred(budget, standing), ended = budget->slice_end_ns > 0;
   if (budget->slice_end_ns > now_ns && !bars) return (struct verdict){true, budget->slice_end_ns};
   budget_close(budget, now_ns);
-  if (bars || !affordable(budget, standing, now_ns)) {
+  if (bars || ended || !affordable(budget, standing, now_ns)) {
     budget->ready_ns = 0;
     return (struct verdict){false, bars ? NEVER_NS : (now_ns | (budget->period_ns / GRID - 1)) + 1};
   }

@@ -110,8 +110,9 @@ class Budget:
         barred = self._barred(accounts)
         if self.slice_end_ns > now_ns and not barred:
             return Verdict(True, self.slice_end_ns)
+        ended = self.slice_end_ns > 0
         self._close(now_ns)
-        if barred or not self._affordable(accounts, now_ns):
+        if barred or ended or not self._affordable(accounts, now_ns):
             self._ready_ns = 0
             return Verdict(False, NEVER_NS if barred else (now_ns | (self.period_ns // GRID - 1)) + 1)
         late_ns = self._late_ns(accounts, now_ns)

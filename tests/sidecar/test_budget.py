@@ -34,6 +34,15 @@ def test_a_slice_opens_when_it_is_paid_for_and_ends_with_the_period() -> None:
     assert policy.decide([rich(T0)], T0 + policy.period_ns - 1).open
 
 
+def test_a_slice_that_is_over_ends_before_another_opens_however_late_that_is_seen() -> None:
+    policy = budget()
+    policy.decide([rich(T0)], T0)
+    late_ns = T0 + policy.period_ns + 30 * MS
+    verdict = policy.decide([rich(late_ns)], late_ns)
+    assert (verdict.open, policy.slices) == (False, 1)
+    assert policy.decide([rich(verdict.wake_ns)], verdict.wake_ns).open
+
+
 def test_no_slice_without_anything_in_flight_or_before_every_first_token() -> None:
     assert budget().decide([], T0) == Verdict(False, NEVER_NS)
     assert budget().decide([rich(T0), Account()], T0) == Verdict(False, NEVER_NS)
