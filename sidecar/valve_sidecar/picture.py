@@ -45,8 +45,8 @@ TOLD_TENANT = (
     "input_tokens",
 )
 TOLD_MEMORY = ("device", "limit", "online", "tenants", "free", "reserved", "used", "reclaims", "decides")
+CHANGES = 256  # of the gate, by which it is told whether a tenant stopped or ran because of a slice
 FIGURES_NS = 1_000_000_000  # how often figures of many requests are worked out: it is most of a frame's cost
-SLICE_KINDS = ("open", "close", "stopped", "resumed")
 TROUBLE = ("slow_stops", "foreign_resumes", "escalations", "errors", "unstopped_threads", "refusals")
 
 
@@ -56,7 +56,7 @@ class Picture:
     def __init__(self) -> None:
         self._requests: deque[Record] = deque(maxlen=REQUESTS)
         self._stops: deque[Record] = deque(maxlen=STOPS)
-        self._slicing = False
+        self._changes: deque[tuple[int, bool]] = deque(maxlen=CHANGES)  # of the gate: when, by a slice
         self._figures: Record = {}
         self._figured_ns = 0
         self._moments: list[Record] = []  # since the last frame: what is not a request
@@ -96,11 +96,14 @@ class Picture:
 
     def _is_of_slice(self, event: Record) -> bool:
         """They come several times a second: listed, they would leave room for nothing else."""
-        if event["kind"] == "open":
-            self._slicing = "slice_until_ns" in event
-        if event["kind"] == "close" and event["request_id"]:
-            self._slicing = False
-        return self._slicing and event["kind"] in SLICE_KINDS
+        if event["kind"] in ("open", "close"):
+            by_slice = "slice_until_ns" in event if event["kind"] == "open" else not event["request_id"]
+            self._changes.append((event["t_ns"], by_slice))
+            return by_slice
+        if event["kind"] not in ("stopped", "resumed"):
+            return False
+        earlier = (by_slice for t_ns, by_slice in reversed(self._changes) if t_ns <= event["t_ns"])
+        return next(earlier, False)  # what a tenant did is told late: the gate may have moved on since
 
     def _take_request(self, event: Record) -> None:
         if event["upgrade"]:

@@ -104,7 +104,7 @@ class Screen:
 
     def _event_table(self, frame: Record) -> Table:
         table = plain_table("AGO", "EVENT", "WHAT")
-        for event in reversed(self._events):
+        for event in sorted(self._events, key=lambda event: event["t_ns"], reverse=True):
             ago = f"{(frame['t_ns'] - event['t_ns']) / 1e9:.1f} s"
             table.add_row(ago, KINDS.get(event["kind"], event["kind"]), Text(event_text(event)))
         return table

@@ -87,8 +87,17 @@ def test_what_slices_do_is_marked_and_drives_no_other_event_out() -> None:
     assert len(frame["events"]) == FRAME_MOMENTS + 1
     assert frame["known_ns"] == frame["events"][1]["t_ns"], "from then on nothing is left out"
     assert frame["preemption"]["count"] == 298
-    picture.take([{"kind": "resumed", "t_ns": 303 * S}])
-    assert "slice" not in picture.frame(state())["events"][0], "it has drained"
+
+
+def test_what_a_tenant_did_is_a_slices_by_its_time_however_late_it_is_told() -> None:
+    picture = Picture()
+    begun, resumed, ended, stopped = slice_of(10)
+    arrival = {"kind": "close", "t_ns": 11 * S, "request_id": "r-1"}
+    after = stop(11 * S + MS, 300) | {"request_id": "r-1"}
+    drained = [{"kind": "open", "t_ns": 12 * S}, {"kind": "resumed", "t_ns": 12 * S + MS}]
+    picture.take([begun, ended, arrival, resumed, stopped, after, *drained])
+    shown = [event["kind"] for event in picture.frame(state())["events"] if "slice" not in event]
+    assert shown == ["close", "stopped", "open", "resumed"]
 
 
 def test_events_are_handed_over_once_and_bounded() -> None:
