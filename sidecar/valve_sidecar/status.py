@@ -17,7 +17,7 @@ from rich.text import Text
 
 from valve_runtime import native
 from valve_runtime.ledger import PAGE_BYTES, Ledger, ledgers
-from valve_runtime.node import Node, Side
+from valve_runtime.node import Node, Side, record_of
 
 WIDTH = 110
 WATCH_S = 1.0
@@ -81,8 +81,8 @@ def read_status(runtime_dir: Path) -> dict[str, Any]:
     with Node.open(runtime_dir, Side.OBSERVER) as node:
         return {
             "runtime_dir": str(runtime_dir),
-            "holders": [dataclasses.asdict(view) for view in node.holders()],
-            "tenants": [dataclasses.asdict(view) for view in node.tenants()],
+            "holders": [record_of(view) for view in node.holders()],
+            "tenants": [record_of(view) for view in node.tenants()],
             "memory": [_read_ledger(runtime_dir, device) for device in ledgers(runtime_dir)],
         }
 

@@ -58,10 +58,11 @@ class Screen:
         self._known_ns = 0  # what was before is not known
 
     def take(self, frame: Record) -> None:
-        self._known_ns = self._known_ns or min([frame["t_ns"], *(e["t_ns"] for e in frame["events"])])
+        self._known_ns = self._known_ns or frame["known_ns"]
         self._flights.append((frame["t_ns"], frame["in_flight"]))
         for event in frame["events"]:
-            self._events.append(event)
+            if "slice" not in event:
+                self._events.append(event)
             if event["kind"] in ("close", "open", "lapse"):
                 self._gate.change(event["t_ns"], stopped=event["kind"] == "close")
             if event["kind"] in ("stopped", "resumed"):
@@ -103,7 +104,7 @@ class Screen:
 
     def _event_table(self, frame: Record) -> Table:
         table = plain_table("AGO", "EVENT", "WHAT")
-        for event in reversed(self._events):
+        for event in sorted(self._events, key=lambda event: event["t_ns"], reverse=True):
             ago = f"{(frame['t_ns'] - event['t_ns']) / 1e9:.1f} s"
             table.add_row(ago, KINDS.get(event["kind"], event["kind"]), Text(event_text(event)))
         return table
@@ -160,7 +161,7 @@ def slices_text(budget: Record, shares: Record | None) -> str:
 def tenant_table(frame: Record) -> RenderableType:
     if not frame["tenants"]:
         return Text("no tenant: start one with `valve run -- CMD`")
-    table = plain_table("TENANT", "STATE", "MECHANISM", "DEVICES", "STOPS", "TROUBLE")
+    table = plain_table("TENANT", "STATE", "MECHANISM", "DEVICES", "STOPS", "TOKENS", "TROUBLE")
     for tenant in frame["tenants"]:
         name = ("  " if tenant["runner_pid"] else "") + tenant["job"]
         word, colour = STATES.get(tenant["state"], (tenant["state"], ""))
