@@ -25,6 +25,7 @@ MECHANISMS = ("none", "freezer_cgroup", "freezer_signal", "launch", "channels")
 STATES = ("running", "stopping", "stopped", "breathing")
 LEVELS = ("running", "submission_stopped", "compute_halted")
 KINDS = ("", "stopped", "resumed", "breather")
+TOKENS_MINOR = 1  # of the layout: rows tell their engine's tokens since then
 
 Row = TypeVar("Row", native.HolderRow, native.TenantRow)
 
@@ -231,8 +232,8 @@ class Node:
             breathers=row.breathers,
             processes=row.processes,
             unstopped_threads=row.unstopped_threads,
-            tokens=row.tokens if row.tokens_at_ns else None,
-            input_tokens=row.input_tokens if row.tokens_at_ns else None,
+            tokens=row.tokens if self._tells_tokens(row) else None,
+            input_tokens=row.input_tokens if self._tells_tokens(row) else None,
             runner_pid=row.runner_pid,
             channels=row.channels,
             refusals=row.refusals,
@@ -242,8 +243,14 @@ class Node:
         )
 
     def _layout(self, row: native.HolderRow | native.TenantRow) -> str:
-        minor = self._library.row_minor(row.owner_pid, row.speaks)
-        return f"{native.LAYOUT_VERSION}.{minor}"
+        return f"{native.LAYOUT_VERSION}.{self._minor(row)}"
+
+    def _minor(self, row: native.HolderRow | native.TenantRow) -> int:
+        return self._library.row_minor(row.owner_pid, row.speaks)
+
+    def _tells_tokens(self, row: native.TenantRow) -> bool:
+        """An older owner leaves there what the row's last one said."""
+        return self._minor(row) >= TOKENS_MINOR and row.tokens_at_ns > 0
 
     def _devices_of_mask(self, mask: int) -> tuple[str, ...]:
         known = self._holders_file.devices[: min(self._holders_file.device_count, native.DEVICES_MAX)]
