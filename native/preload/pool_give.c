@@ -148,10 +148,14 @@ static uint32_t give_waiting(struct pool *pool, uint32_t wanted) {
   return count + give_staged(pool, wanted - count);
 }
 
+/* `reclaims` last: who sees it move finds the rest. */
 static void account(struct pool *pool, uint32_t count, uint64_t began_ns) {
-  count64(&pool_row(pool)->reclaims, 1);
-  count64(&pool_row(pool)->reclaimed, count);
-  store64(&pool_row(pool)->reclaim_ns, vlv_now_ns() - began_ns);
+  struct vlv_party_row *row = pool_row(pool);
+  uint64_t now_ns = vlv_now_ns();
+  count64(&row->reclaimed, count);
+  store64(&row->reclaim_ns, now_ns - began_ns);
+  store64(&row->reclaimed_at_ns, now_ns);
+  count64(&row->reclaims, 1);
 }
 
 /* ---- a tenant: what costs least ---- */

@@ -1,8 +1,8 @@
-/* How a thread of an interleaving test is stopped between two accesses and copied: every access and its result is
- * logged. To make one step, the thread's present operation (one close, one lease, ...) is run from its beginning;
- * accesses in the log are answered from it and change nothing, the next one is done for real and logged, and
- * when the code asks for the one after that, longjmp() leaves it. So a thread is its operation's number and a
- * log: plain data.
+/* How a thread of an interleaving test is stopped between two accesses and copied: every access and its
+ * result is logged. To make one step, the thread's present operation (one close, one lease, ...) is run from
+ * its beginning; accesses in the log are answered from it and change nothing, the next one is done for real
+ * and logged, and when the code asks for the one after that, longjmp() leaves it. So a thread is its
+ * operation's number and a log: plain data.
  *
  * The access that a step does for real may be followed by silent ones: those to words that no other thread
  * reads or that nobody writes.

@@ -63,6 +63,16 @@ def test_a_reclaim_is_stored_and_told(device: Device) -> None:
     keeper.close()
 
 
+def test_a_reclaim_names_the_request_that_came_last(device: Device) -> None:
+    device.tenant.lease(TOTAL)
+    newest = {"readable_ns": 7, "trace_id": "t", "span_id": "s"}
+    keeper = Keeper(device.directory, GPU, learning, store=True, newest=lambda: newest)
+    device.ledger.set_wanted(50)
+    (event,) = keeper.look(S, FREE, 0)
+    assert newest.items() <= event.items()
+    keeper.close()
+
+
 def test_prompts_that_wait_are_reserved_for_before_the_engine_asks(device: Device) -> None:
     device.tenant.lease(TOTAL)
     keeper = device.keeper()

@@ -62,7 +62,8 @@ struct vlv_party_row {             /* 192 bytes */
   VLV_ATOMIC(uint64_t) reclaim_ns; /* how long its last reclaim took: noticed to handed over */
   VLV_ATOMIC(uint64_t) stopped_ns; /* how long its channels stood still for that */
   char name[VLV_NAME_SIZE];
-  uint8_t rest[64];
+  VLV_ATOMIC(uint64_t) reclaimed_at_ns; /* when its last reclaim was over; stored before `reclaims` */
+  uint8_t rest[56];
 };
 
 struct vlv_pages_file {
