@@ -61,10 +61,10 @@ struct pool {
   int listener;
   struct handover_line line; /* to the pool that was given to last */
   pthread_t thread;
-  _Atomic bool ends; /* the thread is to end */
-  uint64_t retry_ns; /* after an error of the driver: no page is made, staged or placed before */
-  uint32_t seen;     /* the ledger's count of changes, when it was last looked at */
-  uint64_t news_ns;  /* and when it had last grown */
+  _Atomic bool ends;  /* the thread is to end */
+  uint64_t retry_ns;  /* after an error of the driver: no page is made, staged or placed before */
+  uint32_t reserved;  /* as last seen in the ledger */
+  uint64_t raised_ns; /* when it was last seen to have grown */
 };
 
 /* `size` bytes, rounded up to pages, behind what was allocated before; NULL: there is no order for a pool, it

@@ -10,7 +10,7 @@
 #define WAITING_NS 2000000ull /* and whether the gate is open, or the engine has agreed */
 #define IDLE_NS 20000000ull   /* and what the engine wants, and who has died */
 #define ERROR_PAUSE_NS 100000000ull
-#define HURRY_NS 2000000ull /* from a change of the ledger on */
+#define HURRY_NS 2000000ull /* from a reclaim's beginning on */
 
 void pool_failed(struct pool *pool) {
   count64(&pool_row(pool)->errors, 1);
@@ -76,18 +76,18 @@ static uint64_t nap_ns(const struct pool *pool) {
   return waits ? WAITING_NS : IDLE_NS;
 }
 
-/* What an online engine is owed comes within the time of a few calls: it does not sleep meanwhile, since to
- * be woken takes as long. */
-static void wait_for_what_is_due(struct pool *pool) {
-  uint64_t end_ns = pool->news_ns + HURRY_NS;
-  if (!pool->online || vlv_now_ns() >= end_ns || !vlv_party_awaits(pool->party)) return;
-  while (vlv_ledger_changes(pool->ledger) == pool->seen && vlv_now_ns() < end_ns) sched_yield();
+static void look_for_a_reclaim(struct pool *pool) {
+  uint32_t reserved = load32(&vlv_ledger_file(pool->ledger)->reserved);
+  if (reserved > pool->reserved) pool->raised_ns = vlv_now_ns();
+  pool->reserved = reserved;
 }
 
-static void look_for_news(struct pool *pool) {
-  uint32_t seen = vlv_ledger_changes(pool->ledger);
-  if (seen != pool->seen) pool->news_ns = vlv_now_ns();
-  pool->seen = seen;
+/* What an online engine is owed by a reclaim comes within the time of a few calls: it does not sleep
+ * meanwhile, since to be woken takes as long. */
+static void wait_for_what_is_due(const struct pool *pool, uint32_t seen) {
+  uint64_t end_ns = pool->raised_ns + HURRY_NS;
+  if (!pool->online || vlv_now_ns() >= end_ns || !vlv_party_awaits(pool->party)) return;
+  while (vlv_ledger_changes(pool->ledger) == seen && vlv_now_ns() < end_ns) sched_yield();
 }
 
 /* Somebody waits for what a tenant gives, and an online engine for what it receives: that comes first. */
@@ -103,11 +103,12 @@ void *pool_main(void *argument) {
   pool->vmm.set_context(pool->context);
   vmm_spare_captures(&pool->vmm);
   while (!atomic_load(&pool->ends)) {
-    look_for_news(pool);
+    uint32_t seen = vlv_ledger_changes(pool->ledger);
+    look_for_a_reclaim(pool);
     if (work(pool)) continue;
     look_around(pool);
-    wait_for_what_is_due(pool);
-    vlv_ledger_wait(pool->ledger, pool->seen, vlv_now_ns() + nap_ns(pool));
+    wait_for_what_is_due(pool, seen);
+    vlv_ledger_wait(pool->ledger, seen, vlv_now_ns() + nap_ns(pool));
   }
   return NULL;
 }
