@@ -75,10 +75,12 @@ def test_vllms_environment_stays_as_it_was(tmp_path: Path) -> None:
         pytest.skip("no engines here: make engines")
     subprocess.run(["cp", "-al", original, tmp_path / "venv"], check=True)
     environment = Environment(tmp_path / "venv")
+    environment.run("python", "-m", "pip", "uninstall", "--quiet", "--yes", "valve-sidecar")  # the checkout's
     before = environment.files()
     environment.install(wheel())
     check_beside(environment, before)
     environment.run("python", "-c", "import vllm, valve_runtime.run")
+    assert environment.run("valve", "version") == f"{wheel().name.split('-')[1]}\n"
     shutil.rmtree(environment.folder)
 
 
