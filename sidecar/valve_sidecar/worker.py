@@ -21,12 +21,12 @@ from valve_runtime.node import Node, Side
 from .address import Address
 from .config import Mode, ServeConfig
 from .front import Front, Surroundings
-from .gate import HolderSeat
 from .listener import Listener
 from .memory import MemoryKeeper
 from .policy import BUDGET
 from .reclaim_limit import ReclaimLimit
 from .reservation import FixedReservation, Reservation, Reserve
+from .seat import HolderSeat
 from .sources import Sources
 from .version import installed_version
 
@@ -241,6 +241,9 @@ class Worker:
         """The holder's own mapping, else a read-only one (modes observe and bypass)."""
         if self._seat.node is not None:
             return self._seat.node
+        if self._observer is not None and self._observer.removed:
+            self._observer.close()
+            self._observer = None
         if self._observer is None:
             try:
                 self._observer = Node.open(self._runtime_dir, Side.OBSERVER)

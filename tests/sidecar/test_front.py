@@ -15,9 +15,9 @@ from valve_sidecar.address import Address
 from valve_sidecar.config import DATA_PLANES, Mode, ServeConfig
 from valve_sidecar.flight import Outcome
 from valve_sidecar.front import Front, Surroundings
-from valve_sidecar.gate import HolderSeat
 from valve_sidecar.listener import Listener
 from valve_sidecar.native_front import NativeFront
+from valve_sidecar.seat import HolderSeat
 from valve_sidecar.worker import make_front
 
 
