@@ -133,7 +133,10 @@ class TenantRow(Structure):
         ("breathers", c_uint64),
         ("breathes_until_ns", c_uint64),
         ("speaks", c_uint64),
-        ("reserved", c_uint8 * 32),
+        ("tokens", c_uint64),
+        ("input_tokens", c_uint64),
+        ("tokens_at_ns", c_uint64),
+        ("reserved", c_uint8 * 8),
     )
 
 
@@ -155,7 +158,8 @@ class PartyRow(Structure):
         ("reclaim_ns", c_uint64),
         ("stopped_ns", c_uint64),
         ("name", c_char * NAME_SIZE),
-        ("rest", c_uint8 * 64),
+        ("reclaimed_at_ns", c_uint64),
+        ("rest", c_uint8 * 56),
     )
 
 
@@ -197,7 +201,9 @@ class PoolHead(Structure):
         ("epoch", c_uint32),
         ("seen", c_uint32),
         ("wanted", c_uint32),
-        ("_rest2", c_uint8 * 52),
+        ("_rest1", c_uint32),
+        ("told_ns", c_uint64),
+        ("_rest2", c_uint8 * 40),
     )
 
 
@@ -298,6 +304,7 @@ class Library:
         )
         self.tenant_row_index = self._quickly("vlv_tenant_row_index", c_uint32, Handle)
         self.tenant_set_max_stopped = self._quickly("vlv_tenant_set_max_stopped", None, Handle, c_uint64)
+        self.tenant_set_tokens = self._quickly("vlv_tenant_set_tokens", None, Handle, c_uint64, c_uint64)
         self.tenant_release = self._quickly("vlv_tenant_release", None, Handle)
         self.tenant_acks = self._quickly(
             "vlv_tenant_acks",

@@ -61,6 +61,9 @@ static const struct vlv_layout_entry entries[] = {
     FIELD(vlv_tenant_row, breathers),
     FIELD(vlv_tenant_row, breathes_until_ns),
     FIELD(vlv_tenant_row, speaks),
+    FIELD(vlv_tenant_row, tokens),
+    FIELD(vlv_tenant_row, input_tokens),
+    FIELD(vlv_tenant_row, tokens_at_ns),
     SIZE(vlv_tenants_file),
     FIELD(vlv_tenants_file, rows),
     SIZE(vlv_party_row),
@@ -76,6 +79,7 @@ static const struct vlv_layout_entry entries[] = {
     FIELD(vlv_party_row, reclaim_ns),
     FIELD(vlv_party_row, stopped_ns),
     FIELD(vlv_party_row, name),
+    FIELD(vlv_party_row, reclaimed_at_ns),
     SIZE(vlv_pages_file),
     FIELD(vlv_pages_file, changes),
     FIELD(vlv_pages_file, limit),
@@ -101,6 +105,7 @@ static const struct vlv_layout_entry entries[] = {
     FIELD(vlv_pool_head, epoch),
     FIELD(vlv_pool_head, seen),
     FIELD(vlv_pool_head, wanted),
+    FIELD(vlv_pool_head, told_ns),
 };
 
 const struct vlv_layout_entry *vlv_layout(uint32_t *count) {

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from valve_runtime import native
 from valve_runtime.ledger import PAGE_BYTES, Ledger, ledgers
-from valve_runtime.node import Node, Side
+from valve_runtime.node import Node, Side, record_of
 
 WIDTH = 110
 WATCH_S = 1.0
@@ -42,6 +42,7 @@ TENANT_COLUMNS = {
     "PROCESSES": "processes",
     "CHANNELS": "channels",
     "STOPS": "stops",
+    "TOKENS": "tokens",
     "TROUBLE": "trouble",
 }
 POOL_COLUMNS = {
@@ -80,8 +81,8 @@ def read_status(runtime_dir: Path) -> dict[str, Any]:
     with Node.open(runtime_dir, Side.OBSERVER) as node:
         return {
             "runtime_dir": str(runtime_dir),
-            "holders": [dataclasses.asdict(view) for view in node.holders()],
-            "tenants": [dataclasses.asdict(view) for view in node.tenants()],
+            "holders": [record_of(view) for view in node.holders()],
+            "tenants": [record_of(view) for view in node.tenants()],
             "memory": [_read_ledger(runtime_dir, device) for device in ledgers(runtime_dir)],
         }
 
@@ -183,4 +184,6 @@ def _table(columns: dict[str, str], rows: list[dict[str, Any]]) -> Table:
 
 
 def _text(value: Any) -> str:
+    if value is None:  # not told
+        return "-"
     return ", ".join(value) if isinstance(value, list | tuple) else str(value)

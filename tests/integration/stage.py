@@ -57,13 +57,15 @@ class ScriptedEngine:
         self.arrived = threading.Semaphore(0)
         self.behave = "stream"  # "die": cut the connection after the first token; "pace": go on with tokens
         self.traceparents: list[str | None] = []
+        self.metrics = b""
         engine = self
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
             def do_GET(self) -> None:
-                self.reply(200, b'{"status":"ok"}' if self.path == "/health" else b"{}")
+                known = {"/health": b'{"status":"ok"}', "/metrics": engine.metrics}
+                self.reply(200, known.get(self.path, b"{}"))
 
             def do_POST(self) -> None:
                 self.rfile.read(int(self.headers.get("Content-Length", 0)))
@@ -207,7 +209,9 @@ class Request(threading.Thread):
 class Tenant:
     """A real `valve run` of a witness that counts while it computes. `library`: None for our own."""
 
-    def __init__(self, runtime_dir: Path, job: str = "batch", library: Path | None = None) -> None:
+    def __init__(
+        self, runtime_dir: Path, job: str = "batch", *options: str, library: Path | None = None
+    ) -> None:
         self.runtime_dir, self.job = runtime_dir, job
         self.file = runtime_dir / f"witness-{job}"
         self.file.write_bytes(bytes(8))
@@ -218,6 +222,7 @@ class Tenant:
             job,
             "--device",
             "cpu",
+            *options,
             "--",
             sys.executable,
             "-c",
@@ -303,8 +308,8 @@ class Stage:
         self._started.append(engine)
         return engine
 
-    def tenant(self, job: str = "batch", library: Path | None = None) -> Tenant:
-        tenant = Tenant(self.runtime_dir, job, library)
+    def tenant(self, job: str = "batch", *options: str, library: Path | None = None) -> Tenant:
+        tenant = Tenant(self.runtime_dir, job, *options, library=library)
         self._started.append(tenant)
         return tenant
 

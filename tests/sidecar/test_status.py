@@ -37,7 +37,7 @@ def test_sidecars_and_tenants(tmp_path: Path) -> None:
 def row(job: str, pid: int, runner_pid: int = 0, **counters: int) -> dict[str, Any]:
     names = {"job": job, "pid": pid, "runner_pid": runner_pid, "alive": True, "state": "running", "rank": 0}
     zeros = dict.fromkeys((*TROUBLE, "processes", "channels", "stops"), 0)
-    told = {"mechanism": "channels", "devices": ("GPU-0",), "layout": native.LAYOUT}
+    told = {"mechanism": "channels", "devices": ("GPU-0",), "tokens": None, "layout": native.LAYOUT}
     return names | told | zeros | counters
 
 

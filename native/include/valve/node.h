@@ -169,7 +169,10 @@ struct vlv_tenant_row {           /* 2304 bytes */
   VLV_ATOMIC(uint64_t) breathers;         /* times it was let run although its gate was closed */
   VLV_ATOMIC(uint64_t) breathes_until_ns; /* the present breather ends then; 0: none. Ranks read it too */
   VLV_ATOMIC(uint64_t) speaks;            /* since minor 1: the owner's, as vlv_row_minor() reads it */
-  uint8_t reserved[32];
+  VLV_ATOMIC(uint64_t) tokens;            /* generated, as the job's engine tells in its own metrics */
+  VLV_ATOMIC(uint64_t) input_tokens;      /* of prompts */
+  VLV_ATOMIC(uint64_t) tokens_at_ns;      /* when it told that; 0: it does not */
+  uint8_t reserved[8];
 };
 
 struct vlv_tenants_file {
@@ -257,6 +260,8 @@ VLV_API uint32_t vlv_tenant_row_index(const struct vlv_tenant *tenant);
 /* How long it may stay stopped before it is let run for VLV_BREATHER_NS although its gate is closed; 0, as at
  * first: for ever. To be called before an agent is started on it. Its ranks breathe with it. */
 VLV_API void vlv_tenant_set_max_stopped(struct vlv_tenant *tenant, uint64_t max_stopped_ns);
+/* What the job has computed since it began, for people to look at. May overlap with the agent's calls. */
+VLV_API void vlv_tenant_set_tokens(struct vlv_tenant *tenant, uint64_t tokens, uint64_t input_tokens);
 VLV_API void vlv_tenant_release(struct vlv_tenant *tenant);
 
 /* Copies acknowledgements number `since` and later (at most `capacity`, oldest first) of a row's present
