@@ -69,7 +69,7 @@ def run(command: list[str], options: RunOptions) -> int:
         with _cgroup(job) as cgroup:
             record = _describe(job, options.runtime_dir, cgroup)
             order = _order(job, options)
-            with _pool(command[0], options) as pool, _progress(tenant, options.metrics):
+            with _pool(command[0], options) as pool, _progress(seat, options.metrics):
                 environment = os.environ | options.environment | pool
                 return _TenantRun(seat, cgroup, record, order).run(command, environment, signals, mask)
 
@@ -140,11 +140,11 @@ def _pool(command: str, options: RunOptions) -> Iterator[dict[str, str]]:
 
 
 @contextlib.contextmanager
-def _progress(tenant: Tenant, metrics: Metrics | None) -> Iterator[None]:
+def _progress(seat: TenantSeat, metrics: Metrics | None) -> Iterator[None]:
     if metrics is None:
         yield
         return
-    progress = Progress(metrics, tenant.set_tokens)
+    progress = Progress(metrics, seat.set_tokens)
     progress.start()
     try:
         yield

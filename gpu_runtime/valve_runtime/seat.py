@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -29,6 +30,7 @@ class TenantSeat:
     def __init__(self, identity: TenantIdentity) -> None:
         """Raises SegmentError, DeviceError, and TenantError if there is no free row."""
         self._identity = identity
+        self._moving = threading.Lock()
         self.node, self.tenant = self._take()
 
     def _take(self) -> tuple[Node, Tenant]:
@@ -58,9 +60,15 @@ class TenantSeat:
         closed when no agent obeys it any more. Raises as the constructor; then nothing has changed.
         """
         choose_runtime_dir(str(self._identity.runtime_dir))
-        former = self.node
-        self.node, self.tenant = self._take()
+        node, tenant = self._take()
+        with self._moving:
+            former, self.node, self.tenant = self.node, node, tenant
         return former
+
+    def set_tokens(self, generated: int, of_prompts: int) -> None:
+        """As Tenant's; any thread may call it."""
+        with self._moving:
+            self.tenant.set_tokens(generated, of_prompts)
 
     def __enter__(self) -> Self:
         return self

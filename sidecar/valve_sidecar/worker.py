@@ -196,6 +196,7 @@ class Worker:
         self._collect()
         node, ready = self._node(), self._front.ready
         now_ns, told = time.monotonic_ns(), self._front.state()
+        told["counters"]["segment_refusals"] = self._seat.refusals
         return {
             "version": installed_version(),
             "pid": os.getpid(),
