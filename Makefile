@@ -86,13 +86,15 @@ soak: setup
 sanitize: sanitize-address+undefined sanitize-thread
 	deploy/sanitized_conformance.sh build/address+undefined
 
-# Random changes to what others write, under ASan and UBSan; the same SEED gives the same inputs.
+# Random changes to what others write, under ASan and UBSan; the same SEED gives the same inputs. Each target gets
+# its share of SECONDS, and EXECUTIONS at least.
 SECONDS ?= 60
+EXECUTIONS ?= 0
 fuzz: $(STAMP)
 	$(BIN)/cmake -S . -B build/address+undefined -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja \
 	  -DVALVE_SANITIZER=address,undefined >/dev/null
 	$(BIN)/cmake --build build/address+undefined --target fuzz
-	build/address+undefined/native/fuzz $(SECONDS) $(SEED)
+	build/address+undefined/native/fuzz $(SECONDS) $(SEED) $(EXECUTIONS)
 
 comma := ,
 sanitize-%: $(STAMP)

@@ -21,13 +21,14 @@ from . import cgroup as cgroups
 from . import kv_pool, native, shim, tree
 from .agent import FreezerAgent, JobAgent
 from .cgroup import Cgroup, CgroupUnavailableError
-from .errors import SegmentFullError, TenantError
+from .errors import TenantError, ValveRuntimeError
 from .kv_pool import PoolOptions
 from .namespace import own_pid_namespace, proc_is_ours
-from .node import Node, Side, Tenant
+from .node import Node
 from .notice import say
 from .progress import Metrics, Progress
 from .record import Record
+from .seat import TenantIdentity, TenantSeat
 from .spawn import Family, SignalMask, allow_descriptors, spawn
 from .watch import WATCHED, Watch
 
@@ -63,17 +64,14 @@ def run(command: list[str], options: RunOptions) -> int:
         )
     _check_pidfds()
     job = options.job or f"{Path(command[0]).name}-{os.getpid()}"
-    with Node.open(options.runtime_dir, Side.TENANT) as node, _blocked_signals() as (signals, mask):
-        tenant = _register(node, job, options)
-        _tell_if_ungated(node)
+    with TenantSeat(_identity(job, options)) as seat, _blocked_signals() as (signals, mask):
+        _tell_if_ungated(seat.node)
         with _cgroup(job) as cgroup:
             record = _describe(job, options.runtime_dir, cgroup)
             order = _order(job, options)
-            with _pool(command[0], options) as pool, _progress(tenant, options.metrics):
+            with _pool(command[0], options) as pool, _progress(seat, options.metrics):
                 environment = os.environ | options.environment | pool
-                return _TenantRun(node, tenant, cgroup, record, order).run(
-                    command, environment, signals, mask
-                )
+                return _TenantRun(seat, cgroup, record, order).run(command, environment, signals, mask)
 
 
 def _check_pidfds() -> None:
@@ -88,13 +86,9 @@ def _check_pidfds() -> None:
         ) from error
 
 
-def _register(node: Node, job: str, options: RunOptions) -> Tenant:
-    try:
-        tenant = Tenant.register(node, job, options.rank, options.devices)
-    except SegmentFullError as error:
-        raise TenantError(f"cannot gate {job}, so it was not started: {error}") from error
-    tenant.set_max_stopped(int(options.max_stopped_s * 1e9))
-    return tenant
+def _identity(job: str, options: RunOptions) -> TenantIdentity:
+    max_stopped_ns = int(options.max_stopped_s * 1e9)
+    return TenantIdentity(options.runtime_dir, job, options.rank, options.devices, max_stopped_ns)
 
 
 def _tell_if_ungated(node: Node) -> None:
@@ -146,11 +140,11 @@ def _pool(command: str, options: RunOptions) -> Iterator[dict[str, str]]:
 
 
 @contextlib.contextmanager
-def _progress(tenant: Tenant, metrics: Metrics | None) -> Iterator[None]:
+def _progress(seat: TenantSeat, metrics: Metrics | None) -> Iterator[None]:
     if metrics is None:
         yield
         return
-    progress = Progress(metrics, tenant.set_tokens)
+    progress = Progress(metrics, seat.set_tokens)
     progress.start()
     try:
         yield
@@ -184,15 +178,14 @@ class _TenantRun:
 
     def __init__(
         self,
-        node: Node,
-        tenant: Tenant,
+        seat: TenantSeat,
         cgroup: Cgroup | None,
         record: Record,
         order: shim.Order | None = None,
     ) -> None:
-        self._node, self._tenant, self._cgroup, self._record = node, tenant, cgroup, record
-        self._order = order
+        self._seat, self._cgroup, self._record, self._order = seat, cgroup, record, order
         self._agent: FreezerAgent | None = None
+        self._problem = ""
         self._can_record = True
         self._guardian_pid = 0
 
@@ -242,19 +235,47 @@ class _TenantRun:
     def _attend(self, family: Family, signals: frozenset[signal.Signals]) -> int:
         idle = self._cgroup is not None and self._order is None
         watch = Watch(family, self, signals, None if idle else self._refresh)
-        self._agent = agent = self._start_agent()
+        self._agent = self._start_agent()
         try:
-            agent.wait_ready()
+            self._agent.wait_ready()
             family.release()
             return watch.wait()
         finally:
-            agent.stop()
+            self._stop_agent()
 
     def _start_agent(self) -> FreezerAgent:
         cgroup = self._cgroup.path if self._cgroup else None
         if self._order:
-            return JobAgent(self._node, self._tenant, cgroup, self._guardian_pid)
-        return FreezerAgent(self._tenant, cgroup, self._guardian_pid)
+            return JobAgent(self._seat.node, self._seat.tenant, cgroup, self._guardian_pid)
+        return FreezerAgent(self._seat.tenant, cgroup, self._guardian_pid)
+
+    def _stop_agent(self) -> None:
+        if self._agent is not None:
+            self._agent.stop()
+            self._agent = None
+
+    def look_after_seat(self) -> None:
+        """In a segment that somebody has removed nobody gates the tree any more: joins the next one, and may
+        run meanwhile. Raises TenantError if it could not be gated there.
+        """
+        if not self._seat.removed:
+            return
+        try:
+            former = self._seat.take_again()
+        except ValveRuntimeError as error:
+            self._tell_once(f"somebody removed the node segment: runs ungated ({error})")
+            return
+        self._stop_agent()
+        former.close()
+        self._agent = self._start_agent()
+        self._tell_once(f"somebody removed the node segment in {self._seat.node.directory}: joined it anew")
+        members, self._record = self._record.members, replace(self._record, members=())
+        self._remember(members)
+
+    def _tell_once(self, problem: str) -> None:
+        if problem != self._problem:
+            say(problem)
+        self._problem = problem
 
     def _refresh(self, members: tuple[tree.Process, ...]) -> None:
         """Now and then, with the tree's processes."""
@@ -276,7 +297,7 @@ class _TenantRun:
 
     def stop_period(self) -> int:
         """Counts resumptions: each is acknowledged once, whatever happened while it was stopped."""
-        rows = [view for view in self._node.tenants() if view.row == self._tenant.row]
+        rows = [view for view in self._seat.node.tenants() if view.row == self._seat.tenant.row]
         return next((row.acknowledgements - row.stops + 1 for row in rows if row.state != "running"), 0)
 
     def kill(self) -> None:

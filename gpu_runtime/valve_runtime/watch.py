@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable
 from typing import Protocol
 
@@ -16,6 +17,7 @@ ENDING = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT
 SUSPENDING = frozenset({signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU})
 WATCHED = ENDING | SUSPENDING | {signal.SIGUSR1, signal.SIGUSR2, signal.SIGCHLD}
 TICK_S = 0.05  # while something has to be done again
+LOOK_S = 0.5  # how often the seat is looked after
 REFRESH_S = 2.0
 
 
@@ -27,6 +29,9 @@ class Tenant(Protocol):
 
     def kill(self) -> None:
         """SIGKILL to everything in the tree."""
+
+    def look_after_seat(self) -> None:
+        """Now and then."""
 
 
 class Watch:
@@ -47,6 +52,7 @@ class Watch:
         self._guardian_status: int | None = None
         self._asked_in = 0  # the stop period in which it was last asked to end
         self._terminated = self._killing = self._owes_continue = False
+        self._refreshed_s = time.monotonic()
 
     def wait(self) -> int:
         """Until no process of the tree is left. The command's exit code, 128 + n after signal n."""
@@ -143,9 +149,7 @@ class Watch:
     # ---- now and then ----
 
     def _timeout_s(self) -> float:
-        if self._killing or self._owes_continue:
-            return TICK_S
-        return REFRESH_S if self._remember else 1e6
+        return TICK_S if self._killing or self._owes_continue else min(LOOK_S, REFRESH_S)
 
     def _tick(self) -> None:
         if self._killing:
@@ -153,7 +157,9 @@ class Watch:
         if self._owes_continue and not self._tenant.stop_period():
             self._owes_continue = False
             self._signal_tree(signal.SIGCONT)
-        if self._remember:
+        self._tenant.look_after_seat()
+        if self._remember and time.monotonic() - self._refreshed_s >= REFRESH_S:
+            self._refreshed_s = time.monotonic()
             self._remember(tree.identify(self._processes()))
 
     def _processes(self) -> set[int]:

@@ -13,9 +13,9 @@ from .address import Address
 from .budget import Goal
 from .config import ServeConfig
 from .events import Record
-from .gate import HolderSeat
 from .listener import Listener
 from .policy import goal_of
+from .seat import HolderSeat
 
 
 @dataclass(frozen=True, slots=True)

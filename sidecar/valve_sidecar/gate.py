@@ -1,9 +1,7 @@
 """Carries out what the controller decides: the claim in the node segment, the lease, the timers, the
 engine's word.
 
-`HolderSeat` is our row in the node segment, wherever it can be had; `Gate` walks the controller.
-Everything runs on the
-event loop's thread, so a hung loop lets the lease lapse: that is wanted.
+Everything runs on the event loop's thread, so a hung loop lets the lease lapse: that is wanted.
 """
 
 from __future__ import annotations
@@ -12,11 +10,8 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 
 from valve_adapters.adapter import Load
-from valve_runtime.errors import ValveRuntimeError
-from valve_runtime.node import Holder, Node, Side
 
 from .budget import Goal
 from .config import Mode
@@ -24,6 +19,7 @@ from .controller import Action, DrainController, State, Step
 from .cooldown import Cooldown
 from .events import EventLog
 from .flight import Flight
+from .seat import HolderSeat
 from .slices import Slices
 
 log = logging.getLogger(__name__)
@@ -36,58 +32,6 @@ DOUBT_LIMIT_NS = (
 )
 STALL_NS = 30_000_000_000  # a hold without progress for so long makes us ask the engine
 BLIND_STALL_NS = 300_000_000_000  # the same for engines that cannot tell: a long prefill looks like this too
-
-
-class HolderSeat:
-    """Our row in the node segment. Without one, calls do nothing: online traffic goes on ungated."""
-
-    def __init__(self, directory: Path, name: str, devices: tuple[str, ...]) -> None:
-        self._directory, self._name, self._devices = directory, name, devices
-        self._holder: Holder | None = None
-        self.node: Node | None = None
-        self.problem = "not registered yet"
-
-    def take(self) -> bool:
-        """Tries to get a row; `problem` says why not."""
-        try:
-            self.node = self.node or Node.open(self._directory, Side.HOLDER)
-            self._holder = Holder.register(self.node, self._name, self._devices)
-        except ValveRuntimeError as error:
-            self.problem = str(error)
-            return False
-        self.problem = ""
-        return True
-
-    @property
-    def taken(self) -> bool:
-        return self._holder is not None
-
-    @property
-    def handle(self) -> int:
-        """Of the row, for native code; 0 without one."""
-        return (self._holder.handle.value or 0) if self._holder else 0
-
-    def close_gate(self) -> int:
-        return self._holder.close_gate() if self._holder else 0
-
-    def open_gate(self) -> int:
-        return self._holder.open_gate() if self._holder else 0
-
-    def renew(self) -> bool:
-        """True if the lease had lapsed."""
-        return self._holder.renew() if self._holder else False
-
-    def set_in_flight(self, count: int) -> None:
-        if self._holder:
-            self._holder.set_in_flight(count)
-
-    def leave(self) -> None:
-        if self._holder:
-            self._holder.release()
-            self._holder = None
-        if self.node:
-            self.node.close()
-            self.node = None
 
 
 class Gate:
@@ -325,6 +269,7 @@ class Gate:
         """In a thread: it may wait for others' locks. What is closed by now is closed for real at once."""
         if not await asyncio.to_thread(self._seat.take):
             return
+        self._seat.drop_removed()
         log.warning("the gate works again")
         if self._closed_at_ns:
             self._generation = self._seat.close_gate()

@@ -127,6 +127,7 @@ def _gate_metrics(state: State) -> Iterator[Metric]:
         ("valve_gate_closed_seconds", "Time the gate was closed, added over workers.", "gate_closed_s"),
         ("valve_drained_seconds", "Time with nothing in flight, added over workers.", "drained_s"),
         ("valve_lease_lapses", "Leases that ran out before renewal.", "lapses"),
+        ("valve_segment_refusals", "Times the node segment could not be used.", "segment_refusals"),
         ("valve_holds_released", "Holds given up for want of progress.", "holds_released"),
         ("valve_acknowledgements_missed", "Overwritten before they were read.", "acknowledgements_missed"),
     ):

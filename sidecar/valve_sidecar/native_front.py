@@ -129,6 +129,8 @@ class NativeFront:
         if await asyncio.to_thread(self._given.seat.take):
             log.warning("the gate works again")
             self._post(self._library.set_holder, self._given.seat.handle)
+            if await self.responds():  # so it has changed over
+                self._given.seat.drop_removed()
 
     async def _look_after(self) -> None:
         rounds = 0

@@ -96,6 +96,7 @@ class TenantWatch:
         self._seen_ns: dict[Key, int] = {}  # since when
         self._harvest = Harvest()
         self._costs = Costs()
+        self._node: Node | None = None
         self.missed = 0  # acknowledgements overwritten before they were read
 
     def closed(self, flight: Flight) -> None:
@@ -113,11 +114,20 @@ class TenantWatch:
 
     def collect(self, node: Node, now_ns: int) -> None:
         """Appends `stopped` and `resumed` events in their order; reports each stop's latency in ns."""
+        if node is not self._node:
+            self._begin_anew(node, now_ns)
         tenants = node.tenants()
         self._forget({(tenant.row, tenant.pid) for tenant in tenants}, now_ns)
         fresh = [(tenant, ack) for tenant in tenants for ack in self._read_acks(node, tenant, now_ns)]
         for tenant, ack in sorted(fresh, key=lambda told: told[1].done_ns):
             self._take(tenant, ack)
+
+    def _begin_anew(self, node: Node, now_ns: int) -> None:
+        """In another segment (ours was removed) rows and generations mean other things."""
+        if self._node is not None:
+            self._forget(set(), now_ns)
+            self._closes.clear()
+        self._node = node
 
     def _forget(self, present: set[Key], now_ns: int) -> None:
         for key in [key for key in self._read if key not in present]:

@@ -20,13 +20,13 @@ from valve_runtime.node import Node, Side, record_of
 from .address import Address
 from .config import Mode, ServeConfig
 from .front import Front, Surroundings
-from .gate import HolderSeat
 from .listener import Listener
 from .memory import MemoryKeeper
 from .minute import Minute
 from .policy import BUDGET
 from .reclaim_limit import ReclaimLimit
 from .reservation import FixedReservation, Reservation, Reserve
+from .seat import HolderSeat
 from .sources import Sources
 from .version import installed_version
 
@@ -196,6 +196,7 @@ class Worker:
         self._collect()
         node, ready = self._node(), self._front.ready
         now_ns, told = time.monotonic_ns(), self._front.state()
+        told["counters"]["segment_refusals"] = self._seat.refusals
         return {
             "version": installed_version(),
             "pid": os.getpid(),
@@ -245,6 +246,9 @@ class Worker:
         """The holder's own mapping, else a read-only one (modes observe and bypass)."""
         if self._seat.node is not None:
             return self._seat.node
+        if self._observer is not None and self._observer.removed:
+            self._observer.close()
+            self._observer = None
         if self._observer is None:
             try:
                 self._observer = Node.open(self._runtime_dir, Side.OBSERVER)

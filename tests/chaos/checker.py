@@ -167,8 +167,8 @@ def _period_of(movement: Movement, periods: list[tuple[int, int]]) -> tuple[int,
 
 
 def ran_beside_requests(history: History, patience: float) -> Iterator[Violation]:
-    """However slow a stop is: no tenant runs for long beside a request, but for a breather, and for what it had
-    on the GPU when only its submissions could be stopped.
+    """However slow a stop is: no tenant runs for long beside a request, but for a breather, or what it has
+    on the GPU where only submissions could be stopped.
     """
     excuses, flying = Excuses(history.injections, GATE), InFlight(history.exchanges)
     held = stopped_periods(history.changes, HELD)

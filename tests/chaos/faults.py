@@ -289,6 +289,14 @@ def scribble_tenant(stage: Stage, step: Step, name: str) -> Iterator[None]:
     stage.later(lambda: stage.wait_ended(stage.send(tokens=2)))
 
 
+@kind("remove_segment")
+def remove_segment(stage: Stage, step: Step, name: str) -> Iterator[None]:
+    """Whoever has it mapped has to notice, or would never meet those that come later."""
+    for file in ("holders", "tenants"):
+        (stage.players.directory / file).unlink(missing_ok=True)
+    yield
+
+
 @kind("full_tables")
 def full_tables(stage: Stage, step: Step, name: str) -> Iterator[None]:
     """Not a row is free for whoever comes now."""
@@ -310,8 +318,10 @@ def first_row(rows: Sequence[Any]) -> int:
 
 @contextmanager
 def do(stage: Stage, step: Step) -> Iterator[None]:
-    """The step's faults, one upon the other, as long as the context lasts."""
+    """The step's faults, one upon the other, as long as the context lasts. Removing files comes last: others
+    open them.
+    """
     with ExitStack() as stack:
-        for name in dict.fromkeys(step.kinds):
+        for name in sorted(dict.fromkeys(step.kinds), key="remove_segment".__eq__):
             stack.enter_context(KINDS[name](stage, step, name))
         yield

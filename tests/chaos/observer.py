@@ -63,7 +63,7 @@ class Observer(threading.Thread):
             self._node.close()
 
     def _look_at_rows(self) -> None:
-        node = self._node = self._node or Node.open(self._directory, Side.OBSERVER)
+        node = self._node = self._present_node()
         at_ns = time.monotonic_ns()
         self.holders = [row for row in node.holders() if row.alive]
         if not any(row.closed and row.lease_remaining_ms > 0 for row in self.holders):
@@ -71,6 +71,13 @@ class Observer(threading.Thread):
         self.tenants = [row for row in node.tenants() if row.alive]
         for row in self.tenants:
             self._read_acks(node, row)
+
+    def _present_node(self) -> Node:
+        if self._node and self._node.removed:
+            self._node.close()
+            self._node = None
+            self._read.clear()
+        return self._node or Node.open(self._directory, Side.OBSERVER)
 
     def _read_acks(self, node: Node, row: TenantView) -> None:
         key, name = (row.row, row.pid), f"{'rank' if row.runner_pid else 'run'}-{row.pid}"

@@ -113,6 +113,7 @@ KINDS: dict[str, Kind] = {
     "tear_holder": Kind("segment", LOOSE),
     "scribble_tenant": Kind("segment", LOOSE),
     "scribble_header": Kind("segment"),
+    "remove_segment": Kind("segment", LOOSE, SERVED),  # ranks do not follow: their job is frozen from then on
     "full_tables": Kind("segment", FREE),
     "locked_segment": Kind("segment", FREE),
     "full_disk": Kind("machine"),

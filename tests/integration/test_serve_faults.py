@@ -111,7 +111,10 @@ def test_an_older_segment_is_refused_and_counted_and_online_goes_on(stage: Stage
     )
     ready = httpx.get(f"{sidecar.admin}/readyz")
     assert (ready.status_code, refused in ready.text) == (503, True)
-    assert "valve_gated 0.0" in httpx.get(f"{sidecar.admin}/metrics").text
+    metrics = httpx.get(f"{sidecar.admin}/metrics").text
+    assert "valve_gated 0.0" in metrics
+    assert "valve_segment_refusals_total" in metrics
+    assert "valve_segment_refusals_total 0.0" not in metrics
     answer = valve(stage.runtime_dir, "run", "--device", "cpu", "--", "true")
     assert (answer.returncode, refused in answer.stderr) == (1, True)
 

@@ -83,7 +83,8 @@ def test_a_period_has_one_number_from_its_first_stop_to_its_end() -> None:
     ]  # fmt: skip
     rows: list[Any] = []
     anything: Any = SimpleNamespace(tenants=lambda: rows, row=7)
-    job = runs._TenantRun(anything, anything, None, anything)
+    seat: Any = SimpleNamespace(node=anything, tenant=anything)
+    job = runs._TenantRun(seat, None, anything)
     numbers = []
     for state, acknowledgements, stops in states:
         rows[:] = [SimpleNamespace(row=7, state=state, acknowledgements=acknowledgements, stops=stops)]

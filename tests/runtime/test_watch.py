@@ -24,6 +24,9 @@ class Tenant:
     def kill(self) -> None:
         self.kills += 1
 
+    def look_after_seat(self) -> None:
+        pass
+
 
 @pytest.fixture
 def main_pid() -> Iterator[int]:

@@ -19,9 +19,9 @@ from valve_sidecar.address import Address
 from valve_sidecar.config import DATA_PLANES, Mode, ServeConfig
 from valve_sidecar.flight import Outcome
 from valve_sidecar.front import Front, Surroundings
-from valve_sidecar.gate import HolderSeat
 from valve_sidecar.listener import Listener
 from valve_sidecar.native_front import NativeFront
+from valve_sidecar.seat import HolderSeat
 from valve_sidecar.worker import make_front
 
 
@@ -115,7 +115,7 @@ async def test_a_lost_seat_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixt
 def count_calls(work: Callable[[], None]) -> int:
     """How many functions it calls, those in C included."""
     events: list[str] = []
-    sys.setprofile(lambda frame, event, argument: events.append(event))
+    sys.setprofile(lambda _frame, event, _argument: events.append(event))
     try:
         work()
     finally:

@@ -1,6 +1,7 @@
 """The gate on a real node segment: claims, timers, the engine's word, lapses, and a seat that comes late."""
 
 import asyncio
+import shutil
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -16,7 +17,8 @@ from valve_sidecar.controller import State
 from valve_sidecar.cooldown import Cooldown
 from valve_sidecar.events import EventLog
 from valve_sidecar.flight import Flight
-from valve_sidecar.gate import Gate, HolderSeat
+from valve_sidecar.gate import Gate
+from valve_sidecar.seat import HolderSeat
 
 DEADLINE_S = 10.0
 BUSY, IDLE = Load(running=1, waiting=0), Load(running=0, waiting=0)
@@ -140,6 +142,21 @@ async def test_a_seat_that_comes_late_claims_what_is_closed_by_then(
         directory.mkdir()
         await until(lambda: gate.ready)
         await until(lambda: claims(directory) == [True])
+
+
+async def test_a_removed_segment_is_made_again_and_claimed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gates, "RENEW_S", 0.01)
+    directory = tmp_path / "run"
+    directory.mkdir()
+    async with running(directory) as gate:
+        gate.arrived(flight())
+        shutil.rmtree(directory)
+        assert not gate.ready
+        await until(lambda: gate.ready)
+        await until(lambda: claims(directory) == [True])
+        assert gate.closes == 1
 
 
 async def test_after_a_hang_the_lapse_comes_before_the_next_arrival(tmp_path: Path) -> None:

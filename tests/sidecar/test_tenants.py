@@ -74,6 +74,19 @@ def test_every_tenant_s_stop_answers_the_close_and_is_told_once() -> None:
     assert [event["rank"] for event in scene.events.since(0, 10)["events"]] == [0, 1]
 
 
+def test_in_another_segment_rows_and_generations_begin_anew() -> None:
+    scene = Scene()
+    scene.close(generation=5000, readable_ns=1000)
+    scene.node.acks[0] = [ack("stopped", 5000, 1200)]
+    scene.collect()
+    scene.node = ScriptedNode({0: []})
+    scene.collect()
+    scene.close(generation=5, readable_ns=3000)
+    scene.node.acks[0] = [ack("stopped", 5, 3100)]
+    scene.collect()
+    assert scene.latencies == [200, 100]
+
+
 def test_a_later_close_does_not_take_an_earlier_stop_and_a_second_stop_is_not_the_first_close_s() -> None:
     scene = Scene()
     scene.close(generation=5, readable_ns=1000)

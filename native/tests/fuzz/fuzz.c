@@ -1,5 +1,6 @@
-/* Random changes to what others write, for so long: fuzz SECONDS SEED. The same seed gives the same inputs; a
- * finding is an abort or a sanitizer's report, after the line that names the target. */
+/* Random changes to what others write: fuzz SECONDS SEED [EXECUTIONS]. Each target for its share of the time,
+ * and until it has had so many executions. The same seed gives the same inputs; a finding is an abort or a
+ * sanitizer's report, after the line that names the target. */
 #include "fuzz.h"
 
 #include <inttypes.h>
@@ -18,7 +19,7 @@ static double now_s(void) {
   return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
 }
 
-static void run(const struct target *target, uint64_t seed, double seconds) {
+static void run(const struct target *target, uint64_t seed, double seconds, uint64_t least) {
   uint64_t random = seed * 2654435761u + 1, executions = 0, accepted = 0;
   double end_s = now_s() + seconds;
   printf("%-9s seed %" PRIu64 ": ", target->name, seed);
@@ -26,15 +27,16 @@ static void run(const struct target *target, uint64_t seed, double seconds) {
   target->begin();
   do
     for (int i = 0; i < LOOK_EVERY; i++, executions++) accepted += target->once(&random);
-  while (now_s() < end_s);
+  while (now_s() < end_s || executions < least);
   target->end();
   REQUIRE(accepted > 0 && accepted < executions);
   printf("%" PRIu64 " executions, %" PRIu64 " accepted, 0 findings\n", executions, accepted);
 }
 
 int main(int argc, char **argv) {
-  if (argc != 3) return fprintf(stderr, "fuzz SECONDS SEED\n"), 2;
+  if (argc < 3 || argc > 4) return fprintf(stderr, "fuzz SECONDS SEED [EXECUTIONS]\n"), 2;
   double seconds = atof(argv[1]) / TARGETS;
-  for (int i = 0; i < TARGETS; i++) run(targets[i], strtoull(argv[2], NULL, 10), seconds);
+  uint64_t seed = strtoull(argv[2], NULL, 10), least = argc > 3 ? strtoull(argv[3], NULL, 10) : 0;
+  for (int i = 0; i < TARGETS; i++) run(targets[i], seed, seconds, least);
   return 0;
 }
