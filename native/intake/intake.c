@@ -48,11 +48,21 @@ static void note_end(struct vlv_intake *intake, uint64_t now_ns) {
   if (value_of(&intake->stats.in_flight) == 0) set_to(&intake->stats.idle_since_ns, now_ns);
 }
 
+/* Of the readers' two looks at its first word, one sees that the rest is changing. */
+static void note_newest(struct vlv_intake_stats *stats, const struct flight *flight) {
+  atomic_store(&stats->newest_readable_ns, 0);
+  atomic_store(&stats->newest_trace_high, flight->trace.high);
+  atomic_store(&stats->newest_trace_low, flight->trace.low);
+  atomic_store(&stats->newest_span, flight->trace.span);
+  atomic_store(&stats->newest_readable_ns, flight->readable_ns);
+}
+
 static void note_waiting(struct vlv_intake *intake, struct flight *flight, uint64_t body_len) {
   flight->prompt_bytes = (uint32_t)(body_len < VLV_PROMPT_BYTES_MAX ? body_len : VLV_PROMPT_BYTES_MAX);
   count_up(&intake->stats.waiting, 1);
   count_up(&intake->stats.waiting_bytes, flight->prompt_bytes);
   prefill_began(&intake->cooldown);
+  note_newest(&intake->stats, flight);
 }
 
 /* Its first token is out, or it ended without one. */
@@ -69,7 +79,8 @@ static void *pass_through(struct vlv_intake *intake) {
 
 static void *arrive(void *context, const struct vlv_request *request) {
   struct vlv_intake *intake = context;
-  if (!routes_ask(&intake->routes, request)) return pass_through(intake);
+  uint8_t operation = routes_ask(&intake->routes, request);
+  if (operation == 0) return pass_through(intake);
   uint64_t arrival_ns = vlv_now_ns();
   if (intake->options.gated) gate_signal(intake);
   uint64_t gate_ns = vlv_now_ns();
@@ -78,6 +89,7 @@ static void *arrive(void *context, const struct vlv_request *request) {
     gate_withdraw(intake);
     return pass_through(intake);
   }
+  flight->operation = operation;
   flight->arrival_ns = arrival_ns;
   flight->gate_ns = flight->progress_ns = gate_ns;
   flight->trace = trace_begin(&intake->tracer, request->traceparent, request->traceparent_len);
@@ -230,7 +242,9 @@ static void finish(void *context, void *told, enum vlv_outcome outcome, int stat
   bool sure = outcome == VLV_COMPLETED || outcome == VLV_REFUSED;
   if (intake->options.gated) gate_finished(intake, flight, sure);
   count_flight(intake, flight);
-  log_flight(&intake->log, read_answer(intake, flight));
+  flight = read_answer(intake, flight);
+  if (!flight->upgrade) latencies_count(&intake->latencies, flight);
+  log_flight(&intake->log, flight);
 }
 
 static bool traceparent(void *context, void *told, char out[VLV_TRACEPARENT_LEN]) {
@@ -260,6 +274,10 @@ const struct vlv_intake_stats *vlv_intake_stats(const struct vlv_intake *intake)
   return &intake->stats;
 }
 
+const struct vlv_series *vlv_intake_latencies(const struct vlv_intake *intake) {
+  return intake->latencies.first;
+}
+
 void vlv_intake_forget_routes(void *context, uint64_t unused, uint64_t also_unused) {
   (void)unused, (void)also_unused;
   routes_forget(&((struct vlv_intake *)context)->routes);
@@ -280,7 +298,8 @@ struct vlv_intake *vlv_intake_create(const struct vlv_intake_options *options) {
   struct vlv_intake *intake = calloc(1, sizeof *intake);
   if (intake == NULL) return NULL;
   intake->options = *options;
-  intake->routes.ask = options->is_inference;
+  intake->routes.ask = options->operation;
+  memcpy(intake->latencies.bounds_ns, options->latency_bounds_ns, sizeof options->latency_bounds_ns);
   intake->cooldown.fixed_ns = options->fixed_cooldown_ns;
   intake->timer_ns = intake->look_ns = UINT64_MAX;
   init_budget(intake);
@@ -296,5 +315,6 @@ struct vlv_intake *vlv_intake_create(const struct vlv_intake_options *options) {
 
 void vlv_intake_destroy(struct vlv_intake *intake) {
   log_free(&intake->log);
+  latencies_free(&intake->latencies);
   free(intake);
 }

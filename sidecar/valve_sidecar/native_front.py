@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import time
+from contextlib import suppress
 from typing import Any
 
 from valve_adapters.adapter import Adapter
@@ -14,7 +15,6 @@ from valve_runtime.node import Node
 from . import native
 from .config import Mode
 from .events import Record
-from .flight import Flight
 from .front import Surroundings
 from .native_intake import NativeIntake, engine_times_ns
 from .native_plane import NativePlane
@@ -26,6 +26,12 @@ log = logging.getLogger(__name__)
 WATCH_S = 0.5  # how often what the thread counted is looked at
 RESPOND_S = 2.0  # a thread that takes longer to do next to nothing is hung
 TAKE_AGAIN_ROUNDS = 2  # looks: without a seat, how often to try for one
+
+
+def give_way() -> None:
+    """This thread does not take the core, when it wakes, from the one that carries requests."""
+    with suppress(OSError):
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
 class NativeFront:
@@ -45,7 +51,7 @@ class NativeFront:
             trace_share=given.config.trace_share if given.config.otlp_endpoint else None,
             worker=given.number,
         )
-        self._seen = Counters()  # latencies and preemptions; the thread counts the rest
+        self._seen = Counters()  # preemptions; the thread counts the rest
         self._watch = TenantWatch(self._intake, self._seen.preempted)
         self._plane: NativePlane | None = None
         self._reuses_streams = False  # until the engine is known
@@ -63,6 +69,7 @@ class NativeFront:
             self._spawn(self._look_after())
         await plane.start()
         self._plane = plane
+        give_way()
 
     async def retire(self, patience_s: float) -> None:
         if self._plane is not None:
@@ -159,20 +166,14 @@ class NativeFront:
         self._post(self._library.set_load, waiting, capacity)
 
     def collect(self, node: Node, now_ns: int) -> None:
-        flights, self._read = self._intake.flights_since(self._read)
-        for kind, flight in flights:
-            self._take(kind, flight)
+        closings, self._read = self._intake.closings_since(self._read)
+        for flight in closings:
+            if flight.generation:  # none: nothing was really closed
+                self._intake.note_close(flight)
+                self._watch.closed(flight)
         self._watch.collect(node, now_ns)
         if self._given.goal:
             self._post(self._library.set_costs, *self._watch.costs_ns)
-
-    def _take(self, kind: native.EventKind, flight: Flight) -> None:
-        if kind == native.EventKind.REQUEST:
-            if not flight.upgrade:
-                self._seen.observe(flight)
-        elif flight.generation:  # none: nothing was really closed
-            self._intake.note_close(flight)
-            self._watch.closed(flight)
 
     def state(self) -> dict[str, Any]:
         stats = self._intake.stats
@@ -199,6 +200,7 @@ class NativeFront:
             "errors": {kind: count for kind, count in errors if count},
             "arrival_bucket_counts": list(stats.arrivals),
             "arrival_sum_s": stats.arrivals_sum_ns / 1e9,
+            "latencies": self._intake.latencies(),
         }
 
     def _gate_counters(self, stats: native.IntakeStats) -> dict[str, float]:
@@ -239,6 +241,9 @@ class NativeFront:
 
     def waiting(self) -> tuple[int, int]:
         return self._intake.stats.waiting, self._intake.stats.waiting_bytes
+
+    def newest(self) -> Record:
+        return self._intake.newest() if self._intake.stats.in_flight else {}
 
     def add(self, record: Record) -> None:
         self._intake.add(record)
