@@ -10,6 +10,8 @@ from pathlib import Path
 from valve_loadgen.errors import BenchError
 
 MODEL = "default"
+# A prompt of 32 tokens takes about four iterations, as one of 1,000 does on a GPU.
+TIMED_FIGURES = "step_ms=15,sequence_us=150,prefill_tokens_per_s=500,batch=64"
 SGLANG_MODES = ("--enable-metrics", "--sleep-on-idle")
 Command = Callable[[int, int, str], list[str]]
 """From port, computing threads and cores ("0,1") to what starts the engine on 127.0.0.1."""
@@ -26,6 +28,13 @@ class Engine:
     load_path: str
     load: re.Pattern[bytes]
     """Finds every number of requests, running or waiting, in the answer of `load_path`."""
+    adapter: str = ""
+    """Of the sidecar, if it is not called as the engine is."""
+
+    @property
+    def served_as(self) -> str:
+        """For `valve serve --engine`."""
+        return self.adapter or self.name
 
     def start(self, port: int, threads: int, cores: str, more: Sequence[str] = ()) -> list[str]:
         """The command on `cores`. Raises BenchError where the engine is not installed."""
@@ -53,6 +62,12 @@ def llamacpp(port: int, threads: int, _cores: str) -> list[str]:
     """xllamacpp's server (engine.py)."""
     module = [sys.executable, "-m", "valve_loadgen.engine"]
     return [*module, "--port", str(port), "--threads", str(threads)]
+
+
+def timed(port: int, _threads: int, _cores: str) -> list[str]:
+    """The timed engine with a GPU's batches, which takes its core for that time."""
+    module = [sys.executable, "-m", "valve_loadgen.timed_engine", "--burn"]
+    return [*module, "--port", str(port), "--figures", TIMED_FIGURES]
 
 
 def vllm(port: int, threads: int, cores: str) -> list[str]:
@@ -120,6 +135,14 @@ ENGINES = {
             ready_path="/ready",  # its /health generates a token
             load_path="/v1/loads",  # its gauges lag by many steps
             load=re.compile(rb'"num_(?:running|waiting)_reqs":([0-9]+)'),
+        ),
+        Engine(
+            "timed",
+            timed,
+            ready_path="/health",
+            load_path="/metrics",
+            load=gauges("timed:requests"),
+            adapter="openai",
         ),
     )
 }

@@ -63,7 +63,7 @@ class Stage:
         """
         online, others = await _start_online(lab, kinds, rivals or {})
         offline = await lab.start_engine("offline", 1, True, engine=kinds[1])
-        proxy = await lab.start_sidecar(online, "--engine", kinds[0], "--device", "cpu", *serve_options)
+        proxy = await lab.start_sidecar(online, *_known(kinds[0]), *serve_options)
         if not (await lab.state())["tenants"]:
             raise BenchError(
                 "the sidecar sees no tenant: do `valve run` and `valve serve` share a directory?"
@@ -75,8 +75,9 @@ class Stage:
         """The same stage with another sidecar. Raises BenchError."""
         admin = self.lab.admin_of("budget")
         options = ("--policy", "budget", "--slo-tpot-ms", f"{slo_tpot_ms:g}")
-        known = ("--engine", self.kinds[0], "--device", "cpu")
-        proxy = await self.lab.start_sidecar(self.online, *known, *options, name="budget", admin=admin)
+        proxy = await self.lab.start_sidecar(
+            self.online, *_known(self.kinds[0]), *options, name="budget", admin=admin
+        )
         return replace(self, budgeted=Budgeted(slo_tpot_ms, Client(proxy), admin))
 
     def driver_of(self, arm: str) -> OfflineDriver:
@@ -111,6 +112,10 @@ class Stage:
         if self.budgeted:
             self.budgeted.client.close()
             self.budgeted.admin.close()
+
+
+def _known(kind: str) -> tuple[str, ...]:
+    return "--engine", ENGINES[kind].served_as, "--device", "cpu"
 
 
 async def _start_online(

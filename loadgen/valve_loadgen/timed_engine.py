@@ -1,13 +1,16 @@
 """Owns an engine that keeps the planner's time and computes nothing: continuous batching by the clock.
 
 `python -m valve_loadgen.timed_engine --port P --figures 8b` serves completions until SIGTERM. On a CPU a
-batch of eight takes nearly eight times as long as one request; this one behaves as on a GPU.
+batch of eight takes nearly eight times as long as one request; this one behaves as on a GPU. With --burn its
+time is processor time that it really takes, so that whatever shares its core slows it down.
 """
 
 import argparse
 import asyncio
+import hashlib
 import signal
 import sys
+import time
 from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +22,7 @@ from aiohttp import web
 from valve_loadgen.plan.engine import Engine, parse
 
 DONE = b"data: [DONE]\n\n"
+BLOCK = bytes(1 << 15)  # hashed in about 20 us, without the interpreter's lock
 
 
 @dataclass(eq=False)
@@ -42,6 +46,9 @@ class Batch:
 
     def __bool__(self) -> bool:
         return bool(self._waiting or self._running)
+
+    def __len__(self) -> int:
+        return len(self._waiting) + len(self._running) + len(self._joining)
 
     def add(self, sequence: Sequence) -> None:
         self._waiting.append(sequence)
@@ -75,17 +82,21 @@ class Batch:
 
 
 class TimedEngine:
-    """Drives a batch by the event loop's clock, iterations end to end."""
+    """Drives a batch, iterations end to end: by the event loop's clock, or by the work of a thread."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, *, burns: bool = False) -> None:
         self._batch = Batch(engine)
-        self._busy = False
+        self._busy, self._burns = False, burns
 
     def app(self) -> web.Application:
         app = web.Application()
+        app.router.add_get("/metrics", self._metrics)
         app.router.add_get("/{path:.*}", _ok)
         app.router.add_post("/v1/completions", self._complete)
         return app
+
+    async def _metrics(self, _request: web.Request) -> web.Response:
+        return web.Response(text=f"timed:requests {len(self._batch)}\n")
 
     async def _complete(self, request: web.Request) -> web.StreamResponse:
         asked = orjson.loads(await request.read())
@@ -106,8 +117,12 @@ class TimedEngine:
             self._iterate(asyncio.get_running_loop().time())
 
     def _iterate(self, now_s: float) -> None:
-        end_s = now_s + self._batch.begin()
-        asyncio.get_running_loop().call_at(end_s, self._end, end_s)
+        loop, work_s = asyncio.get_running_loop(), self._batch.begin()
+        if self._burns:
+            done = loop.run_in_executor(None, burn, work_s)
+            done.add_done_callback(lambda _: self._end(loop.time()))
+        else:
+            loop.call_at(now_s + work_s, self._end, now_s + work_s)
 
     def _end(self, now_s: float) -> None:
         for sequence in self._batch.end():
@@ -115,6 +130,13 @@ class TimedEngine:
         self._busy = bool(self._batch)
         if self._busy:
             self._iterate(now_s)
+
+
+def burn(work_s: float) -> None:
+    """Takes so much processor time."""
+    end_s = time.thread_time() + work_s
+    while time.thread_time() < end_s:
+        hashlib.sha256(BLOCK)
 
 
 async def _ok(_request: web.Request) -> web.Response:
@@ -135,12 +157,12 @@ def event(content: dict[str, Any]) -> bytes:
     return b"data: " + orjson.dumps({"object": "text_completion", **content}) + b"\n\n"
 
 
-async def serve(port: int, engine: Engine) -> None:
+async def serve(port: int, engine: TimedEngine) -> None:
     """Serves on 127.0.0.1:`port` until SIGTERM or SIGINT."""
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-    runner = web.AppRunner(TimedEngine(engine).app(), access_log=None, shutdown_timeout=0)
+    runner = web.AppRunner(engine.app(), access_log=None, shutdown_timeout=0)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", port).start()
     await stopped.wait()
@@ -151,8 +173,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m valve_loadgen.timed_engine", description=__doc__)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--figures", type=parse, default=parse("8b"), help="as `valve plan --engine-figures`")
+    parser.add_argument("--burn", action="store_true", help="take the processor for that time")
     arguments = parser.parse_args()
-    uvloop.run(serve(arguments.port, arguments.figures))
+    uvloop.run(serve(arguments.port, TimedEngine(arguments.figures, burns=arguments.burn)))
     return 0
 
 

@@ -23,6 +23,7 @@ SGLANG = b'{"version":"0.5.23","loads":[{"dp_rank":0,"num_running_reqs":%s,"num_
         ("vllm", VLLM, b"0.0", b"1.0"),
         ("llamacpp", LLAMACPP, b"0", b"1"),
         ("sglang", SGLANG, b"0", b"1"),
+        ("timed", b"timed:requests %s%s\n", b"0", b"1"),
     ],
 )
 def test_an_engine_computes_while_anything_runs_or_waits(

@@ -1,9 +1,11 @@
 """The engine that keeps the planner's time: its batch against the planner's simulation, its server once."""
 
 import asyncio
+import time
 from array import array
 
 import orjson
+import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,7 +13,7 @@ from hypothesis import strategies as st
 from valve_loadgen.plan.engine import Engine
 from valve_loadgen.plan.kernel import Fleet, Rule, simulate
 from valve_loadgen.plan.requests import Requests
-from valve_loadgen.timed_engine import Batch, Sequence, TimedEngine
+from valve_loadgen.timed_engine import Batch, Sequence, TimedEngine, burn
 
 ENGINE = Engine(step_ms=8, sequence_us=500, prefill_tokens_per_s=1000, batch=3, chunk=40)
 REQUEST = st.tuples(st.integers(0, 300), st.integers(1, 90), st.integers(1, 9))
@@ -64,8 +66,9 @@ def test_who_has_gone_takes_no_part() -> None:
     assert batch.end() == [stays]
 
 
-async def test_it_streams_as_many_tokens_as_asked() -> None:
-    async with TestClient(TestServer(TimedEngine(ENGINE).app())) as client:
+@pytest.mark.parametrize("burns", [False, True])
+async def test_it_streams_as_many_tokens_as_asked(burns: bool) -> None:
+    async with TestClient(TestServer(TimedEngine(ENGINE, burns=burns).app())) as client:
         assert (await client.get("/health")).status == 200
         bodies = await asyncio.gather(*(_completed(client, tokens) for tokens in (1, 4)))
     for tokens, body in zip((1, 4), bodies, strict=True):
@@ -73,6 +76,22 @@ async def test_it_streams_as_many_tokens_as_asked() -> None:
         assert [orjson.loads(each)["choices"][0]["text"] for each in events] == [" token"] * tokens
         assert orjson.loads(usage)["usage"] == {"completion_tokens": tokens}
         assert done == "[DONE]"
+
+
+async def test_it_tells_how_many_requests_it_has() -> None:
+    asked = {"prompt": "one", "max_tokens": 900}
+    async with (
+        TestClient(TestServer(TimedEngine(ENGINE).app())) as client,
+        client.post("/v1/completions", json=asked) as answer,
+    ):
+        await answer.content.readany()
+        assert await (await client.get("/metrics")).text() == "timed:requests 1\n"
+
+
+def test_burnt_time_is_processor_time() -> None:
+    begin_s = time.thread_time()
+    burn(0.003)
+    assert time.thread_time() - begin_s >= 0.003
 
 
 async def _completed(client: TestClient, tokens: int) -> str:  # type: ignore[type-arg]
