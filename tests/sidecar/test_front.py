@@ -115,7 +115,7 @@ async def test_a_lost_seat_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixt
 def count_calls(work: Callable[[], None]) -> int:
     """How many functions it calls, those in C included."""
     events: list[str] = []
-    sys.setprofile(lambda frame, event, argument: events.append(event))
+    sys.setprofile(lambda _frame, event, _argument: events.append(event))
     try:
         work()
     finally:
