@@ -9,7 +9,7 @@ import orjson
 
 from . import prometheus
 from .adapter import Kv, Load, TokenCounter
-from .preset import Preset
+from .preset import Preset, Server
 from .routes import computes
 from .tokens import ResponseCounter
 
@@ -38,7 +38,13 @@ PRESET = Preset(
         "llama-batched",
         "llama-batched-bench",
         "llamafile",
-    )
+    ),
+    server=Server(  # with --metrics
+        launchers=(("llama-server",),),
+        port=8080,
+        tokens="llamacpp:tokens_predicted_total",
+        input_tokens="llamacpp:prompt_tokens_total",
+    ),
 )
 
 

@@ -26,6 +26,18 @@ class Limit:
 
 
 @dataclass(frozen=True, slots=True)
+class Server:
+    """An engine's server and what it tells at /metrics. `launchers`: consecutive words that start it; `port`:
+    its own. `tokens`, `input_tokens`: names of counters, of generated tokens and of prompts'.
+    """
+
+    launchers: tuple[tuple[str, ...], ...]
+    port: int
+    tokens: str
+    input_tokens: str
+
+
+@dataclass(frozen=True, slots=True)
 class KvPool:
     """How an engine is started on KV memory that comes and goes. `flags`: added, {bytes} is the pool's size.
     `keywords`: the same for a program that takes no flags. `environment`: set where the user has not.
@@ -49,6 +61,7 @@ class Preset:
     environment: Mapping[str, str] = field(default_factory=dict)
     limit: Limit | None = None
     kv_pool: KvPool | None = None
+    server: Server | None = None
 
 
 @dataclass(frozen=True, slots=True)

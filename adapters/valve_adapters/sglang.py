@@ -11,7 +11,7 @@ import orjson
 
 from . import prometheus
 from .adapter import Kv, Load, TokenCounter
-from .preset import KvPool, Limit, Preset
+from .preset import KvPool, Limit, Preset, Server
 from .routes import computes
 from .tokens import ResponseCounter
 
@@ -99,6 +99,12 @@ PRESET = Preset(
     },  # else a probe kills it (http_server.py:745)
     limit=Limit(300, flag="--watchdog-timeout"),
     kv_pool=KV_POOL,
+    server=Server(  # with --enable-metrics (observability/metrics_collector.py)
+        launchers=(("sglang", "serve"), ("-m", "sglang.launch_server")),
+        port=30000,
+        tokens="sglang:generation_tokens_total",
+        input_tokens="sglang:prompt_tokens_total",
+    ),
 )
 
 

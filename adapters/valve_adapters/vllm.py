@@ -8,7 +8,7 @@ import httpx
 
 from . import prometheus
 from .adapter import Kv, Load, TokenCounter
-from .preset import WEEK_S, KvPool, Limit, Preset
+from .preset import WEEK_S, KvPool, Limit, Preset, Server
 from .routes import computes
 from .tokens import ResponseCounter
 
@@ -84,6 +84,12 @@ PRESET = Preset(
     },
     limit=Limit(300, variable="VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS"),
     kv_pool=KV_POOL,
+    server=Server(  # v1/metrics/loggers.py
+        launchers=(("vllm", "serve"), ("-m", "vllm.entrypoints.openai.api_server")),
+        port=8000,
+        tokens="vllm:generation_tokens_total",
+        input_tokens="vllm:prompt_tokens_total",
+    ),
 )
 
 

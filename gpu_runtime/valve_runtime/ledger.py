@@ -31,7 +31,7 @@ class PartyView:
     """One pool at one moment. `arriving`: pages handed to it that it has not accepted yet. Counters:
     `reclaims` and `reclaimed` (times and pages that it had to give back), `stops` (of its channels for a
     remap while its gate was open), `received` and `made` (pages by where their memory came from), `errors`.
-    `reclaim_ns`, `stopped_ns`: of its last reclaim.
+    `reclaim_ns`, `stopped_ns`: how long its last reclaim took; `reclaimed_at_ns`: when that was over.
     """
 
     row: int
@@ -50,6 +50,7 @@ class PartyView:
     errors: int
     reclaim_ns: int
     stopped_ns: int
+    reclaimed_at_ns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +164,7 @@ class Ledger:
             raise SegmentError(f"the ledger of {self.device} was opened to be read only")
 
 
-_COUNTERS = (
+_COUNTERS = (  # `reclaims` first: the pool stores it last
     "reclaims",
     "reclaimed",
     "stops",
@@ -172,6 +173,7 @@ _COUNTERS = (
     "errors",
     "reclaim_ns",
     "stopped_ns",
+    "reclaimed_at_ns",
 )
 
 

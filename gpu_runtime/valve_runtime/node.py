@@ -25,6 +25,7 @@ MECHANISMS = ("none", "freezer_cgroup", "freezer_signal", "launch", "channels")
 STATES = ("running", "stopping", "stopped", "breathing")
 LEVELS = ("running", "submission_stopped", "compute_halted")
 KINDS = ("", "stopped", "resumed", "breather")
+TOKENS_MINOR = 1  # of the layout: rows tell their engine's tokens since then
 
 Row = TypeVar("Row", native.HolderRow, native.TenantRow)
 
@@ -39,7 +40,9 @@ class Side(Enum):
 
 @dataclass(frozen=True, slots=True)
 class HolderView:
-    """A holder's row at one moment. `lease_remaining_ms` is negative once the lease ran out."""
+    """A holder's row at one moment. `lease_remaining_ms` is negative once the lease ran out; `layout` is what
+    its owner writes, as native.LAYOUT is what we do.
+    """
 
     row: int
     pid: int
@@ -52,13 +55,15 @@ class HolderView:
     closed_since_ns: int
     closes: int
     lapses: int
+    layout: str
 
 
 @dataclass(frozen=True, slots=True)
 class TenantView:
     """A tenant's row at one moment. `acknowledgements`: how many it ever wrote. `max_stopped_ns`: 0 = it may
-    stay stopped for ever; else it breathes, which `breathers` counts. `runner_pid` is 0 but for a rank, a GPU
-    process of the `valve run` with that pid; what follows it is told by the shim in there.
+    stay stopped for ever; else it breathes, which `breathers` counts. `tokens` (generated) and `input_tokens`
+    are what its engine's own metrics tell; None: unknown. `runner_pid` is 0 but for a rank, a GPU process of
+    the `valve run` with that pid; what follows it is told by the shim in there.
     """
 
     row: int
@@ -82,11 +87,14 @@ class TenantView:
     breathers: int
     processes: int
     unstopped_threads: int
+    tokens: int | None
+    input_tokens: int | None
     runner_pid: int
     channels: int
     refusals: int
     unknown: int
     held: int
+    layout: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +174,11 @@ class Node:
         dropped = max(0, following.value - since - count)
         return [_ack(entry) for entry in entries[:count]], following.value, dropped
 
+    @property
+    def removed(self) -> bool:
+        """Whether somebody has removed a file of it: then those that come later make another segment."""
+        return bool(self._library.node_is_removed(self.opened()))
+
     def opened(self) -> ctypes.c_void_p:
         """The handle. Raises SegmentError after close()."""
         if self.handle is None:
@@ -193,6 +206,7 @@ class Node:
             closed_since_ns=row.closed_since_ns,
             closes=row.closes,
             lapses=row.lapses,
+            layout=self._layout(row),
         )
 
     def _tenant_view(self, index: int, row: native.TenantRow) -> TenantView:
@@ -218,12 +232,25 @@ class Node:
             breathers=row.breathers,
             processes=row.processes,
             unstopped_threads=row.unstopped_threads,
+            tokens=row.tokens if self._tells_tokens(row) else None,
+            input_tokens=row.input_tokens if self._tells_tokens(row) else None,
             runner_pid=row.runner_pid,
             channels=row.channels,
             refusals=row.refusals,
             unknown=row.unknown,
             held=row.held,
+            layout=self._layout(row),
         )
+
+    def _layout(self, row: native.HolderRow | native.TenantRow) -> str:
+        return f"{native.LAYOUT_VERSION}.{self._minor(row)}"
+
+    def _minor(self, row: native.HolderRow | native.TenantRow) -> int:
+        return self._library.row_minor(row.owner_pid, row.speaks)
+
+    def _tells_tokens(self, row: native.TenantRow) -> bool:
+        """An older owner leaves there what the row's last one said."""
+        return self._minor(row) >= TOKENS_MINOR and row.tokens_at_ns > 0
 
     def _devices_of_mask(self, mask: int) -> tuple[str, ...]:
         known = self._holders_file.devices[: min(self._holders_file.device_count, native.DEVICES_MAX)]
@@ -306,6 +333,12 @@ class Tenant:
             _raise_released("tenant")
         self._library.tenant_set_max_stopped(self.handle, max_stopped_ns)
 
+    def set_tokens(self, tokens: int, input_tokens: int) -> None:
+        """What the job has computed since it began. Any thread may tell it."""
+        if self._released:
+            _raise_released("tenant")
+        self._library.tenant_set_tokens(self.handle, tokens, input_tokens)
+
     def gate_is_closed(self) -> bool:
         """What the rule says for this tenant now."""
         if self._released:
@@ -319,6 +352,11 @@ class Tenant:
         self._released = True
         self._library.tenant_release(self.handle)
         self._node.forget(self)
+
+
+def record_of(view: HolderView | TenantView) -> dict[str, Any]:
+    """As dataclasses.asdict(), which takes many times as long: it copies every value."""
+    return {name: getattr(view, name) for name in view.__slots__}
 
 
 def _raise_released(what: str) -> NoReturn:

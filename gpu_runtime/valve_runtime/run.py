@@ -26,6 +26,7 @@ from .kv_pool import PoolOptions
 from .namespace import own_pid_namespace, proc_is_ours
 from .node import Node, Side, Tenant
 from .notice import say
+from .progress import Metrics, Progress
 from .record import Record
 from .spawn import Family, SignalMask, allow_descriptors, spawn
 from .watch import WATCHED, Watch
@@ -36,6 +37,7 @@ class RunOptions:
     """`job`: None for the command's name and our pid. `devices`: as valve_runtime.devices.resolve gives
     them. `pinned`: the command is to see no other GPU. `environment`: added to the command's.
     `max_stopped_s`: how long it may stay stopped (docs/adr/0007); 0 = for ever. `pool`: where its KV lies.
+    `metrics`: where its engine tells how many tokens it has computed.
     """
 
     job: str | None
@@ -46,6 +48,7 @@ class RunOptions:
     environment: Mapping[str, str] = field(default_factory=dict)
     max_stopped_s: float = 0
     pool: PoolOptions | None = None
+    metrics: Metrics | None = None
 
 
 def run(command: list[str], options: RunOptions) -> int:
@@ -66,7 +69,7 @@ def run(command: list[str], options: RunOptions) -> int:
         with _cgroup(job) as cgroup:
             record = _describe(job, options.runtime_dir, cgroup)
             order = _order(job, options)
-            with _pool(command[0], options) as pool:
+            with _pool(command[0], options) as pool, _progress(tenant, options.metrics):
                 environment = os.environ | options.environment | pool
                 return _TenantRun(node, tenant, cgroup, record, order).run(
                     command, environment, signals, mask
@@ -140,6 +143,19 @@ def _pool(command: str, options: RunOptions) -> Iterator[dict[str, str]]:
         yield kv_pool.environment(options.pool, table)
     finally:
         table.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _progress(tenant: Tenant, metrics: Metrics | None) -> Iterator[None]:
+    if metrics is None:
+        yield
+        return
+    progress = Progress(metrics, tenant.set_tokens)
+    progress.start()
+    try:
+        yield
+    finally:
+        progress.stop()
 
 
 def _describe(job: str, runtime_dir: Path, cgroup: Cgroup | None) -> Record:

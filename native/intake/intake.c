@@ -48,11 +48,21 @@ static void note_end(struct vlv_intake *intake, uint64_t now_ns) {
   if (value_of(&intake->stats.in_flight) == 0) set_to(&intake->stats.idle_since_ns, now_ns);
 }
 
+/* Of the readers' two looks at its first word, one sees that the rest is changing. */
+static void note_newest(struct vlv_intake_stats *stats, const struct flight *flight) {
+  atomic_store(&stats->newest_readable_ns, 0);
+  atomic_store(&stats->newest_trace_high, flight->trace.high);
+  atomic_store(&stats->newest_trace_low, flight->trace.low);
+  atomic_store(&stats->newest_span, flight->trace.span);
+  atomic_store(&stats->newest_readable_ns, flight->readable_ns);
+}
+
 static void note_waiting(struct vlv_intake *intake, struct flight *flight, uint64_t body_len) {
   flight->prompt_bytes = (uint32_t)(body_len < VLV_PROMPT_BYTES_MAX ? body_len : VLV_PROMPT_BYTES_MAX);
   count_up(&intake->stats.waiting, 1);
   count_up(&intake->stats.waiting_bytes, flight->prompt_bytes);
   prefill_began(&intake->cooldown);
+  note_newest(&intake->stats, flight);
 }
 
 /* Its first token is out, or it ended without one. */

@@ -25,6 +25,7 @@ static void reset_counters(struct vlv_party_row *row) {
   store64(&row->errors, 0);
   store64(&row->reclaim_ns, 0);
   store64(&row->stopped_ns, 0);
+  store64(&row->reclaimed_at_ns, 0);
 }
 
 /* What the last owner left is freed before the row says who the new one is. */

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "identity.h"
+#include "minor.h"
 #include "name.h"
 #include "rowlock.h"
 #include "segment.h"
@@ -53,6 +54,12 @@ static void reset_breather(struct vlv_tenant_row *row) {
   store64(&row->breathes_until_ns, 0);
 }
 
+static void reset_tokens(struct vlv_tenant_row *row) {
+  store64(&row->tokens_at_ns, 0);
+  store64(&row->tokens, 0);
+  store64(&row->input_tokens, 0);
+}
+
 static void reset_shim(struct vlv_tenant_row *row) {
   store64(&row->runner_pid, 0);
   store64(&row->channels, 0);
@@ -72,7 +79,9 @@ static void fill_row(struct vlv_tenant *tenant, const char *job, uint32_t rank) 
   reset_state(row);
   reset_counters(row);
   reset_breather(row);
+  reset_tokens(row);
   reset_shim(row);
+  row_speak(&row->speaks);
   store64(&row->owner_pid, (uint64_t)getpid());
 }
 
@@ -99,6 +108,12 @@ uint32_t vlv_tenant_row_index(const struct vlv_tenant *tenant) {
 
 void vlv_tenant_set_max_stopped(struct vlv_tenant *tenant, uint64_t max_stopped_ns) {
   store64(&tenant->row->max_stopped_ns, max_stopped_ns);
+}
+
+void vlv_tenant_set_tokens(struct vlv_tenant *tenant, uint64_t tokens, uint64_t input_tokens) {
+  store64(&tenant->row->tokens, tokens);
+  store64(&tenant->row->input_tokens, input_tokens);
+  store64(&tenant->row->tokens_at_ns, vlv_now_ns());
 }
 
 void vlv_tenant_release(struct vlv_tenant *tenant) {

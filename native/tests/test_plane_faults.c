@@ -183,7 +183,7 @@ static void more_orders_than_there_is_room_for_are_refused(void) {
   atomic_store(&ran, 0);
   for (int i = 0; i < VLV_TASKS_MAX; i++) CHECK(vlv_plane_post(plane, note_thread, NULL, 0, 0) == 0);
   CHECK(vlv_plane_post(plane, note_thread, NULL, 0, 0) == -ENOBUFS);
-  CHECK(vlv_plane_drain(plane, -1) == -ENOBUFS);
+  CHECK(vlv_plane_retire(plane, -1, 0) == -ENOBUFS);
   CHECK(vlv_plane_start(plane) == 0);
   EVENTUALLY(atomic_load(&ran) == VLV_TASKS_MAX);
   CHECK(vlv_plane_post(plane, note_thread, NULL, 0, 0) == 0);

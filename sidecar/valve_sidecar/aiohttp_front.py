@@ -127,5 +127,11 @@ class AiohttpFront:
     def waiting(self) -> tuple[int, int]:
         return self._counters.waiting, self._counters.waiting_bytes
 
+    def newest(self) -> Record:
+        flight = self._counters.newest
+        if flight is None or not self._counters.in_flight:
+            return {}
+        return {"readable_ns": flight.readable_ns} | (flight.trace.ids if flight.trace else {})
+
     def add(self, record: Record) -> None:
         self._events.add(record)

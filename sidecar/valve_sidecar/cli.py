@@ -17,12 +17,14 @@ import orjson
 
 from valve_adapters.kv_pool import KvPoolError, left_to_the_program, on_pool
 from valve_adapters.preset import WEEK_S, Prepared, Preset, prepare
+from valve_adapters.progress import metrics_url, tokens_told
 from valve_adapters.registry import by_name, guess
 from valve_runtime.devices import refuse_mps, resolve
 from valve_runtime.errors import TenantError, ValveRuntimeError
 from valve_runtime.kv_pool import PoolOptions, check_devices, pages_of
 from valve_runtime.ledger import PAGE_BYTES
 from valve_runtime.notice import say
+from valve_runtime.progress import Metrics
 from valve_runtime.recovery import recover
 from valve_runtime.run import RunOptions, run
 from valve_runtime.run_online import OnlineOptions, run_online
@@ -34,6 +36,8 @@ from .logs import log_like_a_service, set_up_logging
 from .version import installed_version
 
 if TYPE_CHECKING:
+    from valve_adapters.adapter import Adapter
+
     from .admin_client import AdminClient
 
 EPILOG = "Every option of serve can also be set as VALVE_<OPTION> or in a TOML file (--config)."
@@ -124,6 +128,13 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         type=_seconds,
         help="run for two seconds after being stopped for so long, although online work is in flight; "
         "0 = never (default: what the engine needs)",
+    )
+    parser.add_argument(
+        "--metrics-url",
+        type=_url,
+        metavar="URL",
+        help="where its engine tells its metrics, for the count of offline tokens (what the command line "
+        "says of a server; else the count is unknown)",
     )
     _add_pool(parser)
     _add_runtime_dir(parser)
@@ -279,6 +290,7 @@ def _run(args: argparse.Namespace) -> int:
         environment=prepared.environment,
         max_stopped_s=prepared.max_stopped_s,
         pool=pool,
+        metrics=_metrics(args, argv),
     )
     return run(prepared.argv, options)
 
@@ -298,7 +310,7 @@ def _pool(args: argparse.Namespace, devices: tuple[str, ...]) -> PoolOptions | N
 
 def _prepare(args: argparse.Namespace, argv: list[str], pool: PoolOptions | None) -> Prepared:
     """Applies the engine's preset, and tells what that changes. Raises TenantError."""
-    adapter = guess(argv) if args.engine == "auto" else by_name(args.engine)
+    adapter = _adapter(args, argv)
     prepared = Prepared(argv, {}, 0) if args.online else prepare(adapter.preset, argv, os.environ)
     if args.max_stopped_s is not None:
         prepared = replace(prepared, max_stopped_s=args.max_stopped_s)
@@ -309,6 +321,15 @@ def _prepare(args: argparse.Namespace, argv: list[str], pool: PoolOptions | None
     if prepared.max_stopped_s:
         say(f"stopped for {prepared.max_stopped_s:g} s at most: then it runs for 2 s, whatever the gate says")
     return prepared
+
+
+def _metrics(args: argparse.Namespace, argv: list[str]) -> Metrics | None:
+    url = args.metrics_url or metrics_url(_adapter(args, argv).preset, argv)
+    return Metrics(url, tokens_told) if url else None
+
+
+def _adapter(args: argparse.Namespace, argv: list[str]) -> Adapter:
+    return guess(argv) if args.engine == "auto" else by_name(args.engine)
 
 
 def _prepare_pool(preset: Preset, prepared: Prepared, pool: PoolOptions) -> Prepared:
@@ -327,6 +348,12 @@ def _pages(text: str) -> int:
         return pages_of(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _url(text: str) -> str:
+    if not text.startswith(("http://", "https://")):
+        raise argparse.ArgumentTypeError(f"{text!r} is no http:// or https:// address")
+    return text
 
 
 def _seconds(text: str) -> float:

@@ -88,6 +88,12 @@ class Front(Protocol):
         """Requests without a first token, and the bytes of their bodies. Any thread may ask."""
         ...
 
+    def newest(self) -> Record:
+        """Of the request that came last, if any is in flight: `readable_ns`, and `trace_id` and `span_id` if
+        it is traced. Any thread may ask.
+        """
+        ...
+
     def add(self, record: Record) -> None:
         """Into the event log, made already."""
         ...

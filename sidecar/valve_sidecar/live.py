@@ -15,7 +15,8 @@ from .errors import SidecarError
 from .picture import Picture, Record
 from .sources import Sources
 
-LOOK_S = 0.1  # a change is shown within this and one frame's way to the browser
+LOOK_S = 0.1  # a change in a quiet time is shown within this and one frame's way to the browser
+REST_S = 0.2  # after a frame: what changes all the time is shown within this
 BEAT_S = 1.0  # a frame comes at least so often
 HISTORY = 4_000  # events of the past that a new watcher's figures begin with
 SLICE = 100  # events formatted at a time
@@ -47,12 +48,15 @@ class Watch:
         self._next = max(end["next"] - HISTORY, 0)
         while not self._closing.is_set():
             await self._read()
+            pause_s = LOOK_S
             with suppress(SidecarError):  # no worker answers: they are being started again
                 state = await self._sources.state()
                 if self._is_due(state):
                     yield self._picture.frame(state)
+                    pause_s = REST_S
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._closing.wait(), LOOK_S)
+                async with asyncio.timeout(pause_s):
+                    await self._closing.wait()
 
     async def _read(self) -> None:
         while True:

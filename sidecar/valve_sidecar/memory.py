@@ -14,7 +14,8 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from valve_adapters.adapter import Kv
@@ -23,6 +24,7 @@ from valve_runtime.ledger import Ledger, LedgerView, ledger_path, ledgers
 
 from .demand import Demand, Online
 from .events import Record
+from .losses import Losses
 from .reservation import Reserve
 
 log = logging.getLogger(__name__)
@@ -36,17 +38,26 @@ EVENTS = 1_000  # kept until they are collected
 class Keeper:
     """One device's ledger and its policy."""
 
-    def __init__(self, directory: Path, device: str, policy: Callable[[int], Reserve], store: bool) -> None:
-        """`policy` makes one that starts from so many pages. Raises ValveRuntimeError, OSError."""
+    def __init__(
+        self,
+        directory: Path,
+        device: str,
+        policy: Callable[[int], Reserve],
+        store: bool,
+        newest: Callable[[], Record] = dict,
+    ) -> None:
+        """`policy` makes one that starts from so many pages; `newest`: as front.Front's. Raises
+        ValveRuntimeError, OSError.
+        """
         self._lock = os.open(ledger_path(directory, device), os.O_RDONLY | os.O_CLOEXEC)
         try:
             self.ledger = Ledger.open(directory, device, observe=not store)
         except ValveRuntimeError:
             os.close(self._lock)
             raise
-        self._make, self._store = policy, store
+        self._make, self._store, self._newest = policy, store, newest
         self._policy: Reserve | None = None
-        self._demand = Demand()
+        self._demand, self._losses = Demand(), Losses()
         self._reserved = 0
         self.told: Record = {}
 
@@ -64,7 +75,7 @@ class Keeper:
             return []
         pools = [party.pool_pages for party in view.parties if party.alive and party.role == "online"]
         online = Online(sum(pools), view.online, view.wanted, kv, waiting_bytes)
-        return self._decide(self._policy, now_ns, view, online)
+        return [*self._losses.look(view), *self._decide(self._policy, now_ns, view, online)]
 
     def _decide(self, policy: Reserve, now_ns: int, view: LedgerView, online: Online) -> Iterable[Record]:
         used, soon, reclaims = self._demand.used(online), self._demand.soon(online), policy.reclaims
@@ -83,8 +94,11 @@ class Keeper:
             "refused": policy.refused,
             "reclaims_left": policy.limit.left(now_ns / 1e9),
         }
-        kind = "reclaim" if policy.reclaims > reclaims else "give_back" if pages < before else ""
-        return [_event(kind, now_ns, view, before, self.told)] if kind else []
+        if policy.reclaims > reclaims:
+            reclaim = _event("reclaim", now_ns, view, before, self.told) | self._newest()
+            self._losses.decided(reclaim)
+            return [reclaim]
+        return [_event("give_back", now_ns, view, before, self.told)] if pages < before else []
 
     def _take_lock(self) -> bool:
         try:
@@ -115,7 +129,9 @@ def _event(kind: str, now_ns: int, view: LedgerView, before: int, told: Record) 
 
 
 class MemoryKeeper:
-    """`start`, then `stop`. `kv`: the engine's gauge as last asked; `waiting_bytes`: asked at every look."""
+    """`start`, then `stop`. `kv`: the engine's gauge as last asked; `waiting_bytes`: asked at every look;
+    `newest`: at every reclaim.
+    """
 
     def __init__(
         self,
@@ -123,15 +139,18 @@ class MemoryKeeper:
         devices: tuple[str, ...],
         policy: Callable[[int], Reserve],
         waiting_bytes: Callable[[], int],
+        newest: Callable[[], Record] = dict,
         *,
         store: bool,
     ) -> None:
         self._directory, self._devices = directory, devices
         self._policy, self._waiting_bytes, self._store = policy, waiting_bytes, store
+        self._newest = newest
         self.kv: Kv | None = None
         self._keepers: dict[str, Keeper] = {}
         self._events: deque[Record] = deque(maxlen=EVENTS)
         self._find_ns = 0
+        self._failures: dict[str, str] = {}
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="valve-memory", daemon=True)
 
@@ -158,20 +177,31 @@ class MemoryKeeper:
             yield self._events.popleft()
 
     def _run(self) -> None:
-        try:
-            while not self._stopping.is_set():
+        while not self._stopping.is_set():
+            with self._surviving("the search for ledgers"):
                 self._find(time.monotonic_ns())
-                self._round()
-        except Exception:
-            log.exception("memory is not watched any more; what is reserved stays as it is")
+            self._round()
         for keeper in self._keepers.values():
             keeper.close()
+
+    @contextmanager
+    def _surviving(self, what: str) -> Iterator[None]:
+        """An error that nobody expects is told once in a row; the next round tries again."""
+        try:
+            yield
+        except Exception as error:
+            if self._failures.get(what) != repr(error):
+                log.exception("%s failed; what is reserved stays as it is, and it is tried again", what)
+            self._failures[what] = repr(error)
+        else:
+            self._failures.pop(what, None)
 
     def _round(self) -> None:
         changes = {device: keeper.ledger.changes for device, keeper in self._keepers.items()}
         now_ns = time.monotonic_ns()
-        for keeper in self._keepers.values():
-            self._events.extend(keeper.look(now_ns, self.kv, self._waiting_bytes()))
+        for device, keeper in self._keepers.items():
+            with self._surviving(f"the reservation of {device}"):
+                self._events.extend(keeper.look(now_ns, self.kv, self._waiting_bytes()))
         if len(changes) == 1:
             [(device, seen)] = changes.items()
             self._stopping.wait(REST_S)
@@ -185,7 +215,7 @@ class MemoryKeeper:
         self._find_ns = now_ns + int(FIND_S * 1e9)
         for device in set(ledgers(self._directory)) & set(self._devices) - set(self._keepers):
             try:
-                keeper = Keeper(self._directory, device, self._policy, self._store)
+                keeper = Keeper(self._directory, device, self._policy, self._store, self._newest)
             except (ValveRuntimeError, OSError) as error:
                 log.warning("cannot use the ledger of %s: %s", device, error)
             else:

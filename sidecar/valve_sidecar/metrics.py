@@ -50,6 +50,10 @@ TENANT_COUNTERS = {
         "Times the tenant ran although its gate was closed: it cannot stay stopped longer.",
     ),
 }
+TOKEN_COUNTERS = {
+    "tokens": ("valve_offline_tokens", "Tokens generated offline, by the metrics of the job's engine."),
+    "input_tokens": ("valve_offline_input_tokens", "Prompt tokens computed offline, likewise."),
+}
 SHIM_COUNTERS = {
     "refusals": ("valve_shim_refusals", "Controls of channels that the driver refused."),
     "unknown": (
@@ -225,6 +229,8 @@ def _tenant_metrics(state: State, tenants: list[State]) -> Iterator[Metric]:
     text = "1 while a live sidecar on one of its devices says closed."
     yield _family(GaugeMetricFamily, "valve_tenant_gated", text, labels, rows)
     yield from _counted(TENANT_COUNTERS, labels, tenants)
+    telling = [tenant for tenant in tenants if tenant["tokens"] is not None]
+    yield from _counted(TOKEN_COUNTERS, labels, telling)
 
 
 def _shim_metrics(ranks: list[State]) -> Iterator[Metric]:

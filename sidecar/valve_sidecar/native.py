@@ -92,7 +92,7 @@ class PlaneOptions(Structure):
 
 
 ARRIVAL_BUCKETS = 16
-ERROR_KINDS = 8
+ERROR_KINDS = 7
 LOG_CAPACITY = 65_536
 REQUEST_ID_MAX = 128
 PATH_MAX = 256
@@ -160,6 +160,10 @@ class IntakeStats(Structure):
         ("spent_ns", c_uint64),
         ("sliced", c_uint64),
         ("sliced_missed", c_uint64),
+        ("newest_readable_ns", c_uint64),
+        ("newest_trace_high", c_uint64),
+        ("newest_trace_low", c_uint64),
+        ("newest_span", c_uint64),
     )
 
 
@@ -258,9 +262,8 @@ class Library:
             quick.vlv_plane_set_engine, None, c_void_p, POINTER(SocketAddress), POINTER(c_uint32), c_size_t
         )
         self.plane_start = _bind(quick.vlv_plane_start, c_int, c_void_p)
-        self.plane_retire = _bind(quick.vlv_plane_retire, c_int, c_void_p, c_int)
+        self.plane_retire = _bind(quick.vlv_plane_retire, c_int, c_void_p, c_int, c_uint64)
         self.plane_echo = _bind(quick.vlv_plane_echo, None, c_void_p, c_uint64, c_uint64)
-        self.plane_drain = _bind(quick.vlv_plane_drain, c_int, c_void_p, c_int)
         self.reuse_streams = _bind(quick.vlv_plane_reuse_streams, None, c_void_p, c_uint64, c_uint64)
         self.plane_exchanges = _bind(quick.vlv_plane_exchanges, c_uint64, c_void_p)
         self.plane_stop = _bind(waiting.vlv_plane_stop, None, c_void_p)

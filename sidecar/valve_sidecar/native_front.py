@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import time
+from contextlib import suppress
 from typing import Any
 
 from valve_adapters.adapter import Adapter
@@ -25,6 +26,12 @@ log = logging.getLogger(__name__)
 WATCH_S = 0.5  # how often what the thread counted is looked at
 RESPOND_S = 2.0  # a thread that takes longer to do next to nothing is hung
 TAKE_AGAIN_ROUNDS = 2  # looks: without a seat, how often to try for one
+
+
+def give_way() -> None:
+    """This thread does not take the core, when it wakes, from the one that carries requests."""
+    with suppress(OSError):
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
 class NativeFront:
@@ -62,6 +69,7 @@ class NativeFront:
             self._spawn(self._look_after())
         await plane.start()
         self._plane = plane
+        give_way()
 
     async def retire(self, patience_s: float) -> None:
         if self._plane is not None:
@@ -233,6 +241,9 @@ class NativeFront:
 
     def waiting(self) -> tuple[int, int]:
         return self._intake.stats.waiting, self._intake.stats.waiting_bytes
+
+    def newest(self) -> Record:
+        return self._intake.newest() if self._intake.stats.in_flight else {}
 
     def add(self, record: Record) -> None:
         self._intake.add(record)

@@ -84,6 +84,15 @@ class NativeIntake:
         """As telemetry.Counters'."""
         return read_latencies(self._library.intake_latencies(self.handle), self.adapter.name)
 
+    def newest(self) -> Record:
+        """As front.Front's, whatever is in flight."""
+        stats = self.stats
+        readable_ns = stats.newest_readable_ns
+        trace = trace_of(stats.newest_trace_high, stats.newest_trace_low, stats.newest_span)
+        if not readable_ns or readable_ns != stats.newest_readable_ns:  # another has come meanwhile
+            return {}
+        return {"readable_ns": readable_ns} | (trace.ids if trace else {})
+
     # ---- the log ----
 
     def add(self, record: Record) -> None:
@@ -179,7 +188,7 @@ def flight_of(event: native.Event, engine: str) -> Flight:
         max_gap_ns=event.max_gap_ns,
         finished_ns=event.finished_ns,
         tokens=event.tokens,
-        trace=trace_of(event),
+        trace=trace_of(event.trace_high, event.trace_low, event.span, event.parent),
         answer=answer_of(event),
         engine=engine,
         status=event.status,
@@ -203,8 +212,7 @@ def text(raw: bytes, size: int) -> str:
     return raw[:size].decode(errors="replace")
 
 
-def trace_of(event: native.Event) -> TraceContext | None:
-    if not event.span:
+def trace_of(high: int, low: int, span: int, parent: int = 0) -> TraceContext | None:
+    if not span:
         return None
-    parent = f"{event.parent:016x}" if event.parent else ""
-    return TraceContext(f"{event.trace_high:016x}{event.trace_low:016x}", f"{event.span:016x}", parent)
+    return TraceContext(f"{high:016x}{low:016x}", f"{span:016x}", f"{parent:016x}" if parent else "")

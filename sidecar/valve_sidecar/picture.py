@@ -15,9 +15,9 @@ Record = dict[str, Any]
 REQUESTS = 2_000  # of the past that the comparison looks at
 STOPS = 1_000
 RECENT_NS = 30_000_000_000  # what "now" means for latencies
-SHARES_NS = 60_000_000_000  # and for shares of time
 FRAME_ANSWERS = 500  # requests told one by one in a frame, at most
 FRAME_MOMENTS = 500  # and other events
+FRAME_EARLIER = 50  # and before those, of the ones that are no slice's
 TOLD_STATE = (
     "version",
     "mode",
@@ -41,8 +41,12 @@ TOLD_TENANT = (
     "devices",
     "stops",
     "processes",
+    "tokens",
+    "input_tokens",
 )
 TOLD_MEMORY = ("device", "limit", "online", "tenants", "free", "reserved", "used", "reclaims", "decides")
+CHANGES = 256  # of the gate, by which it is told whether a tenant stopped or ran because of a slice
+FIGURES_NS = 1_000_000_000  # how often figures of many requests are worked out: it is most of a frame's cost
 TROUBLE = ("slow_stops", "foreign_resumes", "escalations", "errors", "unstopped_threads", "refusals")
 
 
@@ -52,7 +56,9 @@ class Picture:
     def __init__(self) -> None:
         self._requests: deque[Record] = deque(maxlen=REQUESTS)
         self._stops: deque[Record] = deque(maxlen=STOPS)
-        self._shares: deque[tuple[int, Record]] = deque()
+        self._changes: deque[tuple[int, bool]] = deque(maxlen=CHANGES)  # of the gate: when, by a slice
+        self._figures: Record = {}
+        self._figured_ns = 0
         self._moments: list[Record] = []  # since the last frame: what is not a request
         self._answers: list[list[Any]] = []  # and what is
 
@@ -61,28 +67,43 @@ class Picture:
             if event["kind"] == "request":
                 self._take_request(event)
             else:
-                self._moments.append(event)
+                self._moments.append(event | {"slice": True} if self._is_of_slice(event) else event)
                 if "latency_ns" in event:
                     self._stops.append(event)
 
     def frame(self, state: Record) -> Record:
         """Hands over what has come since the last one."""
-        moments, self._moments = self._moments[-FRAME_MOMENTS:], []
+        earlier, moments = self._moments[:-FRAME_MOMENTS], self._moments[-FRAME_MOMENTS:]
+        self._moments = []
         answers, self._answers = self._answers[-FRAME_ANSWERS:], []
         counters, now_ns = state["counters"], state["t_ns"]
-        return {key: state[key] for key in TOLD_STATE} | {
-            "t_ns": now_ns,
-            "tenants": [tenant_row(tenant) for tenant in state["tenants"] if tenant["alive"]],
-            "memory": [{key: device[key] for key in TOLD_MEMORY} for device in state["memory"]],
-            "requests": self._request_figures(now_ns),
-            "preemption": self._preemption_figures(),
-            "closes_per_request_max": counters["closes_per_request_max"],
-            "closes": counters["gate_closes"],
-            "budget": budget_figures(state),
-            "shares": self._share_figures(now_ns, counters, max(len(state["workers"]), 1)),
-            "events": moments,
-            "answers": answers,
-        }
+        return (
+            {key: state[key] for key in TOLD_STATE}
+            | {
+                "t_ns": now_ns,
+                "tenants": [tenant_row(tenant) for tenant in state["tenants"] if tenant["alive"]],
+                "memory": [{key: device[key] for key in TOLD_MEMORY} for device in state["memory"]],
+                "closes_per_request_max": counters["closes_per_request_max"],
+                "closes": counters["gate_closes"],
+                "budget": budget_figures(state),
+                "shares": state["shares"],
+                "known_ns": moments[0]["t_ns"] if moments else now_ns,
+                "events": [event for event in earlier if "slice" not in event][-FRAME_EARLIER:] + moments,
+                "answers": answers,
+            }
+            | self._latest_figures(now_ns)
+        )
+
+    def _is_of_slice(self, event: Record) -> bool:
+        """They come several times a second: listed, they would leave room for nothing else."""
+        if event["kind"] in ("open", "close"):
+            by_slice = "slice_until_ns" in event if event["kind"] == "open" else not event["request_id"]
+            self._changes.append((event["t_ns"], by_slice))
+            return by_slice
+        if event["kind"] not in ("stopped", "resumed"):
+            return False
+        earlier = (by_slice for t_ns, by_slice in reversed(self._changes) if t_ns <= event["t_ns"])
+        return next(earlier, False)  # what a tenant did is told late: the gate may have moved on since
 
     def _take_request(self, event: Record) -> None:
         if event["upgrade"]:
@@ -95,6 +116,12 @@ class Picture:
         }
         self._requests.append(row)
         self._answers.append(list(row.values()))
+
+    def _latest_figures(self, now_ns: int) -> Record:
+        if not self._figures or now_ns - self._figured_ns >= FIGURES_NS:
+            requests, preemption = self._request_figures(now_ns), self._preemption_figures()
+            self._figures, self._figured_ns = {"requests": requests, "preemption": preemption}, now_ns
+        return self._figures
 
     def _request_figures(self, now_ns: int) -> Record:
         recent = [row for row in self._requests if now_ns - row["t_ns"] < RECENT_NS]
@@ -123,25 +150,6 @@ class Picture:
             "p99_us": p99,
             "max_us": max(values),
         }
-
-    def _share_figures(self, now_ns: int, counters: Record, workers: int) -> Record | None:
-        """Of the last minute, or of what of it was watched: None at first."""
-        seconds = {
-            "closed": "gate_closed_s",
-            "drained": "drained_s",
-            "harvested": "harvested_s",
-            "sliced": "slice_s",
-        }
-        self._shares.append((now_ns, {name: counters[key] for name, key in seconds.items()}))
-        while now_ns - self._shares[0][0] > SHARES_NS:
-            self._shares.popleft()
-        since_ns, then = self._shares[0]
-        if now_ns == since_ns:
-            return None
-        span_s = (now_ns - since_ns) / 1e9
-        now = self._shares[-1][1]
-        times = dict.fromkeys(seconds, workers) | {"harvested": 1}  # how many clocks ran
-        return {name: min((now[name] - then[name]) / span_s / times[name], 1.0) for name in seconds}
 
 
 def budget_figures(state: Record) -> Record | None:

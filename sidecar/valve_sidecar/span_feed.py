@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections import Counter
@@ -28,6 +29,7 @@ log = logging.getLogger(__name__)
 READ_S = 1.0  # how often the log is read: each look has its price, and a span can wait
 SLICE = 32  # events formatted at a time, so that no request waits for more than a fraction of a millisecond
 BATCH = 512  # events to one export, at most
+NICE = 10  # of the exporter: spans can wait, its start too; requests cannot
 START_AGAIN_S = 5.0
 FLUSH_S = 5.0  # at the end: for what is left in the log, and again for the exporter to end
 
@@ -112,6 +114,8 @@ class SpanFeed:
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "valve_sidecar.span_export", self._order.encode(), stdin=PIPE, stdout=PIPE
         )
+        with suppress(OSError):  # it has ended already
+            os.setpriority(os.PRIO_PROCESS, process.pid, max(NICE, os.nice(0)))
         self._process, self._answers = process, asyncio.create_task(self._read_answers(process))
         return process
 

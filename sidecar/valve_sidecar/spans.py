@@ -1,4 +1,5 @@
-"""Makes OpenTelemetry spans out of the event log's records: requests, preemptions, stops, cool-downs.
+"""Makes OpenTelemetry spans out of the event log's records: requests, preemptions, stops, cool-downs,
+reclaims.
 
 Pure: a record in, the spans that are complete by it out. Only the exporter's process imports this module.
 """
@@ -43,6 +44,8 @@ class SpanBuilder:
                 return [self._stop_time(stop, record)] if stop is not None else []
             case "open":
                 return self._opened(record)
+            case "reclaimed":
+                return self._reclaimed(record)
             case _:
                 return []
 
@@ -103,6 +106,22 @@ class SpanBuilder:
             events=[Event("valve.agent.woken", timestamp=resume["woken_ns"] + self.clock_offset_ns)],
             links=[Link(context_of(stop))],
         )
+
+    def _reclaimed(self, record: Record) -> list[ReadableSpan]:
+        """As a stop: in the request's trace from the decision on, and the tenant's own view."""
+        if "trace_id" not in record:
+            return []
+        cause, told = context_of(record), reclaim_attributes(record)
+        noticed_ns, done_ns = record["noticed_ns"], record["t_ns"]
+        events = [Event("valve.pool.woken", timestamp=noticed_ns + self.clock_offset_ns)]
+        child, own = new_context(cause.trace_id), new_context()
+        name = f"reclaim {record['job']}"
+        return [
+            self._span(name, child, cause, record["decided_ns"], done_ns, told, events),
+            self._span(
+                f"give back {record['job']}", own, None, noticed_ns, done_ns, told, links=[Link(cause)]
+            ),
+        ]
 
     def _opened(self, record: Record) -> list[ReadableSpan]:
         """The cool-down belongs to the request whose end began it; a slice has none."""
@@ -183,6 +202,17 @@ def tenant_attributes(record: Record) -> Attributes:
         "valve.tenant.mechanism": record["mechanism"],
         "valve.tenant.level": record["level"],
         "valve.gate.generation": record["generation"],
+    }
+
+
+def reclaim_attributes(record: Record) -> Attributes:
+    return {
+        "valve.tenant.job": record["job"],
+        "valve.tenant.pid": record["pid"],
+        "valve.device": record["device"],
+        "valve.reclaim.pages": record["pages"],
+        "valve.reclaim.duration": (record["t_ns"] - record["noticed_ns"]) / 1e9,
+        "valve.reclaim.stopped": record["stopped_ns"] / 1e9,
     }
 
 

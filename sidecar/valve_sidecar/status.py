@@ -15,8 +15,9 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from valve_runtime import native
 from valve_runtime.ledger import PAGE_BYTES, Ledger, ledgers
-from valve_runtime.node import Node, Side
+from valve_runtime.node import Node, Side, record_of
 
 WIDTH = 110
 WATCH_S = 1.0
@@ -41,6 +42,7 @@ TENANT_COLUMNS = {
     "PROCESSES": "processes",
     "CHANNELS": "channels",
     "STOPS": "stops",
+    "TOKENS": "tokens",
     "TROUBLE": "trouble",
 }
 POOL_COLUMNS = {
@@ -79,8 +81,8 @@ def read_status(runtime_dir: Path) -> dict[str, Any]:
     with Node.open(runtime_dir, Side.OBSERVER) as node:
         return {
             "runtime_dir": str(runtime_dir),
-            "holders": [dataclasses.asdict(view) for view in node.holders()],
-            "tenants": [dataclasses.asdict(view) for view in node.tenants()],
+            "holders": [record_of(view) for view in node.holders()],
+            "tenants": [record_of(view) for view in node.tenants()],
             "memory": [_read_ledger(runtime_dir, device) for device in ledgers(runtime_dir)],
         }
 
@@ -110,11 +112,26 @@ def render_status(status: dict[str, Any]) -> str:
         console.print("no tenant: start one with `valve run -- CMD`")
     else:
         console.print(_table(TENANT_COLUMNS, [_with_trouble(row) for row in _by_job(status["tenants"])]))
+    for line in _other_layouts(status):
+        console.print(line)
     for device in status["memory"]:
         console.print(_memory_line(device))
         console.print(_table(POOL_COLUMNS, [_pool(row) for row in device["parties"]]))
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue().rstrip()
+
+
+def _other_layouts(status: dict[str, Any]) -> list[str]:
+    """Who has been started by a version before or after this one."""
+    rows = [(row["name"], row) for row in status["holders"]] + [
+        (row["job"], row) for row in status["tenants"]
+    ]
+    text = "they work together; what either has not is not told of it"
+    return [
+        f"{name} (pid {row['pid']}) has layout {row['layout']}, this Valve {native.LAYOUT}: {text}"
+        for name, row in rows
+        if row["alive"] and row["layout"] != native.LAYOUT
+    ]
 
 
 def _memory_line(device: dict[str, Any]) -> str:
@@ -167,4 +184,6 @@ def _table(columns: dict[str, str], rows: list[dict[str, Any]]) -> Table:
 
 
 def _text(value: Any) -> str:
+    if value is None:  # not told
+        return "-"
     return ", ".join(value) if isinstance(value, list | tuple) else str(value)

@@ -31,6 +31,7 @@ from .handed import Handed
 from .lifecycle import live
 from .listener import Listener, share
 from .member import Order
+from .minute import merge_shares
 from .slices import merge_budgets
 from .sources import Sources
 from .span_feed import exporting
@@ -239,6 +240,7 @@ class Supervisor:
             "cooldown_ms": max(state["cooldown_ms"] for state in states),
             "budget": merge_budgets(state["budget"] for state in states),
             "memory": merge_memory([state["memory"] for state in states]),
+            "shares": merge_shares(state["shares"] for state in states),
             "counters": merge_counters(counters + self._retired),
             "workers": [
                 {key: state[key] for key in ("pid", "gate", "gated", "in_flight", "counters")}

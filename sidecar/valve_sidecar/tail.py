@@ -10,7 +10,7 @@ import orjson
 from .admin_client import BATCH, AdminClient
 
 SHOWN_FIRST = ("seq", "worker", "kind", "t_ns")
-DURATIONS = ("latency_ns", "preemption_ns", "max_gap_ns")
+DURATIONS = ("latency_ns", "preemption_ns", "max_gap_ns", "stopped_ns")
 EMPTY: tuple[Any, ...] = ("", 0, [], False)
 
 

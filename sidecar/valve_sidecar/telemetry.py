@@ -66,6 +66,7 @@ class Counters:
     in_flight: int = 0
     waiting: int = 0  # of these, without a first token, upgrades apart
     waiting_bytes: int = 0  # of their bodies
+    newest: Flight | None = None  # that came last, upgrades apart
     passed_through: int = 0  # requests that are not inference
     tokens: int = 0
     input_tokens: int = 0
@@ -89,6 +90,7 @@ class Counters:
             self.idle_since_ns = 0
 
     def waits(self, flight: Flight) -> None:
+        self.newest = flight
         self.waiting += 1
         self.waiting_bytes += flight.prompt_bytes
 

@@ -210,5 +210,5 @@ def caused_by(flight: Flight, halted_ns: int) -> dict[str, Any]:
         "latency_ns": halted_ns - flight.readable_ns,
     }
     if flight.trace is not None:
-        record |= {"trace_id": flight.trace.trace_id, "span_id": flight.trace.span_id}
+        record |= flight.trace.ids
     return record

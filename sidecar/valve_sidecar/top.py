@@ -40,6 +40,7 @@ KINDS = {
     "open": "gate opened",
     "lapse": "lease lapsed",
     "reclaim": "memory reclaimed",
+    "reclaimed": "memory lost",
     "give_back": "memory given back",
 }
 STATES = {"running": ("▶ running", "yellow"), "stopping": ("◧ stopping", ""), "stopped": ("■ stopped", "")}
@@ -57,10 +58,11 @@ class Screen:
         self._known_ns = 0  # what was before is not known
 
     def take(self, frame: Record) -> None:
-        self._known_ns = self._known_ns or min([frame["t_ns"], *(e["t_ns"] for e in frame["events"])])
+        self._known_ns = self._known_ns or frame["known_ns"]
         self._flights.append((frame["t_ns"], frame["in_flight"]))
         for event in frame["events"]:
-            self._events.append(event)
+            if "slice" not in event:
+                self._events.append(event)
             if event["kind"] in ("close", "open", "lapse"):
                 self._gate.change(event["t_ns"], stopped=event["kind"] == "close")
             if event["kind"] in ("stopped", "resumed"):
@@ -102,7 +104,7 @@ class Screen:
 
     def _event_table(self, frame: Record) -> Table:
         table = plain_table("AGO", "EVENT", "WHAT")
-        for event in reversed(self._events):
+        for event in sorted(self._events, key=lambda event: event["t_ns"], reverse=True):
             ago = f"{(frame['t_ns'] - event['t_ns']) / 1e9:.1f} s"
             table.add_row(ago, KINDS.get(event["kind"], event["kind"]), Text(event_text(event)))
         return table
@@ -159,16 +161,20 @@ def slices_text(budget: Record, shares: Record | None) -> str:
 def tenant_table(frame: Record) -> RenderableType:
     if not frame["tenants"]:
         return Text("no tenant: start one with `valve run -- CMD`")
-    table = plain_table("TENANT", "STATE", "MECHANISM", "DEVICES", "STOPS", "TROUBLE")
+    table = plain_table("TENANT", "STATE", "MECHANISM", "DEVICES", "STOPS", "TOKENS", "TROUBLE")
     for tenant in frame["tenants"]:
         name = ("  " if tenant["runner_pid"] else "") + tenant["job"]
         word, colour = STATES.get(tenant["state"], (tenant["state"], ""))
         trouble = ", ".join(f"{key.replace('_', ' ')} {n}" for key, n in tenant["trouble"].items())
         devices, stops = ", ".join(tenant["devices"]) or "-", str(tenant["stops"])
-        table.add_row(
-            Text(name), Text(word, style=colour), tenant["mechanism"], devices, stops, Text(trouble or "-")
-        )
+        row = (tenant["mechanism"], devices, stops, tokens_text(tenant), Text(trouble or "-"))
+        table.add_row(Text(name), Text(word, style=colour), *row)
     return table
+
+
+def tokens_text(tenant: Record) -> str:
+    """Generated ones; unknown is not none."""
+    return "-" if tenant["tokens"] is None else f"{tenant['tokens']:,}"
 
 
 def memory(frame: Record) -> list[RenderableType]:
@@ -210,6 +216,9 @@ def event_text(event: Record) -> str:
         return f"{event['job']}, {us(event['latency_ns'] / 1000)} after request {event['request_id']}"
     if event["kind"] == "close":
         return f"by request {event['request_id']}"
+    if event["kind"] == "reclaimed":
+        took = us((event["t_ns"] - event["noticed_ns"]) / 1000)
+        return f"{event['job']}, {gib(event['pages'])} in {took}"
     if event["kind"] in ("reclaim", "give_back"):
         return f"{gib(event['pages'])}: {gib(event['reserved'])} of {event['device']} are online's"
     return str(event.get("job", ""))

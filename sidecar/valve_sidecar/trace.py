@@ -30,8 +30,13 @@ class TraceContext:
         """What the engine is told, so that its spans become children of ours."""
         return f"00-{self.trace_id}-{self.span_id}-01"
 
+    @property
+    def ids(self) -> dict[str, str]:
+        """What other records say of the request."""
+        return {"trace_id": self.trace_id, "span_id": self.span_id}
+
     def as_dict(self) -> dict[str, str]:
-        return {"trace_id": self.trace_id, "span_id": self.span_id, "parent_span_id": self.parent_id}
+        return self.ids | {"parent_span_id": self.parent_id}
 
 
 class Tracer:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import logging
 import os
 import socket
@@ -16,7 +15,7 @@ import httpx
 from valve_adapters.adapter import Adapter, Kv, Load
 from valve_adapters.registry import by_name, detect
 from valve_runtime.errors import SegmentError, ValveRuntimeError
-from valve_runtime.node import Node, Side
+from valve_runtime.node import Node, Side, record_of
 
 from .address import Address
 from .config import Mode, ServeConfig
@@ -24,6 +23,7 @@ from .front import Front, Surroundings
 from .gate import HolderSeat
 from .listener import Listener
 from .memory import MemoryKeeper
+from .minute import Minute
 from .policy import BUDGET
 from .reclaim_limit import ReclaimLimit
 from .reservation import FixedReservation, Reservation, Reserve
@@ -63,8 +63,10 @@ class Worker:
             devices,
             self._make_policy,
             lambda: self._front.waiting()[1],
+            self._front.newest,
             store=config.mode is Mode.ENFORCE,
         )
+        self._minute = Minute()
         self._tasks: list[asyncio.Task[None]] = []
         self._listening = False
         self._observer: Node | None = None
@@ -193,10 +195,11 @@ class Worker:
     async def state(self) -> dict[str, Any]:
         self._collect()
         node, ready = self._node(), self._front.ready
+        now_ns, told = time.monotonic_ns(), self._front.state()
         return {
             "version": installed_version(),
             "pid": os.getpid(),
-            "t_ns": time.monotonic_ns(),
+            "t_ns": now_ns,
             "mode": self.config.mode,
             "policy": self.config.policy,
             "engine": self._adapter.name,
@@ -207,10 +210,11 @@ class Worker:
             "gated": ready and self.config.mode is Mode.ENFORCE,
             "problem": "" if ready else self._seat.problem,
             "workers": [],
-            "holders": [dataclasses.asdict(view) for view in node.holders()] if node else [],
-            "tenants": [dataclasses.asdict(view) for view in node.tenants()] if node else [],
+            "holders": [record_of(view) for view in node.holders()] if node else [],
+            "tenants": [record_of(view) for view in node.tenants()] if node else [],
             "memory": self._memory.state(),
-        } | self._front.state()
+            "shares": self._minute.shares(now_ns, told["counters"]),
+        } | told
 
     # ---- memory ----
 
@@ -257,8 +261,10 @@ class Worker:
 
     async def _collect_for_ever(self) -> None:
         while True:
-            await asyncio.sleep(COLLECT_S)
             self._collect()
+            if self._minute.is_due(now_ns := time.monotonic_ns()):
+                self._minute.note(now_ns, self._front.state()["counters"])
+            await asyncio.sleep(COLLECT_S)
 
 
 def make_front(given: Surroundings, adapter: Adapter) -> Front:

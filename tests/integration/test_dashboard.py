@@ -27,16 +27,7 @@ needs_prometheus = pytest.mark.skipif(
     reason="prometheus is not installed (Debian: apt install prometheus)",
 )
 VARIABLES = {"$instance": ".*", "$__rate_interval": "15s"}
-# What a healthy sidecar without a GPU has nothing to say about.
-MAY_BE_EMPTY = (
-    "valve_shim_",
-    "valve_proxy_errors_total",
-    "valve_slice_period_seconds",
-    "valve_budget_balance_seconds",
-    "valve_budget_reserve_seconds",
-    "valve_baseline_seconds",
-    "valve_slo_seconds",
-)
+MAY_BE_EMPTY = ("valve_shim_",)  # without a GPU nothing tells these
 
 
 def queries() -> list[tuple[str, str]]:
@@ -94,15 +85,15 @@ class NotReadyError(Exception):
 
 
 class Prometheus:
-    """A real one that scrapes one sidecar every second, with our alert rules."""
+    """A real one that scrapes sidecars every second, with our alert rules."""
 
-    def __init__(self, folder: Path, sidecar: Sidecar) -> None:
+    def __init__(self, folder: Path, *sidecars: Sidecar) -> None:
         assert PROMETHEUS is not None
-        target = sidecar.admin.removeprefix("http://")
+        targets = [sidecar.admin.removeprefix("http://") for sidecar in sidecars]
         config = {
             "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
             "rule_files": [str(RULES)],
-            "scrape_configs": [{"job_name": "valve", "static_configs": [{"targets": [target]}]}],
+            "scrape_configs": [{"job_name": "valve", "static_configs": [{"targets": targets}]}],
         }
         file = folder / "prometheus.yml"
         file.write_bytes(orjson.dumps(config))  # JSON is YAML, too
@@ -120,9 +111,10 @@ class Prometheus:
         assert answer.status_code == 200, answer.text
         return answer.json()["data"]
 
-    def scrapes(self) -> int:
+    def scrapes(self, metric: str = "valve_up") -> int:
+        """Samples of the metric so far, of the sidecar that has fewest."""
         try:
-            found = self.get("query", query="count_over_time(valve_up[1m])")["result"]
+            found = self.get("query", query=f"min(count_over_time({metric}[5m]))")["result"]
         except (httpx.HTTPError, NotReadyError):
             return 0
         return int(found[0]["value"][1]) if found else 0
@@ -133,28 +125,74 @@ class Prometheus:
         self._process.wait(20)
 
 
+class Scene:
+    """Two sidecars, each with a tenant: one by policy drain, with memory that is shared, and a tenant whose
+    engine tells its tokens; one by policy budget.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        drain, budget = folder / "drain", folder / "budget"
+        for each in (drain, budget):
+            each.mkdir(mode=0o700)
+        self.drain, self.budget = Stage(drain), Stage(budget)
+        self._ledger = Ledger.open(drain, "cpu")
+        Party.register(self._ledger, "online", "chat", 400, start_pages=400)
+        self.draining = self.drain.sidecar()
+        self.drain.engine.metrics = b"vllm:generation_tokens_total 5\nvllm:prompt_tokens_total 7\n"
+        self.drain.engine.release.set()
+        self.drain.tenant("batch", "--metrics-url", f"{self.drain.engine.url}/metrics").wait_running()
+        self.budgeting = self.budget.sidecar("--policy", "budget", "--slo-tpot-ms", "100")
+        self.budget.engine.behave = "pace"
+        self.budget.tenant().wait_running()
+
+    def request_drain(self) -> None:
+        Request(self.draining.listen).wait_done()
+
+    def request_budget(self) -> None:
+        """With slices, to its end; another one stays in flight."""
+        request, before = Request(self.budgeting.listen), self._slices()
+        wait_until(lambda: self._slices() > before + 1, "slices while it decodes")
+        self.budget.engine.release.set()
+        request.wait_done()
+        self.budget.engine.release.clear()
+        Request(self.budgeting.listen).wait_first_token()
+
+    def _slices(self) -> int:
+        return int(self.budgeting.state()["counters"]["slices"])
+
+    def talk_nonsense(self) -> None:
+        host, port = self.draining.listen.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port))) as client:
+            client.sendall(b"nonsense\r\n\r\n")
+            assert client.recv(100)
+
+    def close(self) -> None:
+        self.drain.close()
+        self.budget.close()
+        self._ledger.close()
+
+
 @pytest.fixture(scope="module")
 def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
-    """Has seen requests that stop a tenant, before and between scrapes, and memory that is shared."""
+    """Has seen requests that stop a tenant, before and between scrapes."""
     folder = tmp_path_factory.mktemp("prometheus")
-    stage = Stage(folder)
-    ledger = Ledger.open(folder, "cpu")
-    Party.register(ledger, "online", "chat", 400, start_pages=400)
-    sidecar, tenant = stage.sidecar(), stage.tenant()
-    server = Prometheus(folder, sidecar)
+    scene = Scene(folder)
+    server = Prometheus(folder, scene.draining, scene.budgeting)
     try:
-        tenant.wait_running()
-        stage.engine.release.set()
-        Request(sidecar.listen).wait_done()
+        scene.request_drain()
+        scene.talk_nonsense()
         wait_until(lambda: server.scrapes() >= 2, "two scrapes")
-        Request(sidecar.listen).wait_done()
+        scene.request_drain()
+        scene.request_budget()
         seen = server.scrapes()
         wait_until(lambda: server.scrapes() >= seen + 3, "scrapes of what has happened")
+        wait_until(
+            lambda: server.scrapes("valve_offline_tokens_total") >= 2, "scrapes of the count of tokens"
+        )
         yield server
     finally:
         server.close()
-        stage.close()
-        ledger.close()
+        scene.close()
 
 
 @needs_prometheus
@@ -177,13 +215,14 @@ def test_the_alerts_evaluate_and_a_healthy_sidecar_raises_none(prometheus: Prome
 @needs_prometheus
 @pytest.mark.parametrize("signal", ["valve:gate_open:ratio10m", "valve:harvest:ratio10m"])
 def test_autoscalers_find_their_signals(prometheus: Prometheus, signal: str) -> None:
-    (found,) = prometheus.get("query", query=signal)["result"]
-    assert 0 <= float(found["value"][1]) <= 1
+    found = prometheus.get("query", query=signal)["result"]
+    assert len(found) == 2, "one a sidecar"
+    assert all(0 <= float(series["value"][1]) <= 1 for series in found)
 
 
 @needs_prometheus
 def test_no_label_of_ours_is_pushed_aside_by_the_scrape(prometheus: Prometheus) -> None:
     found = prometheus.get("query", query="valve_tenant_stopped")["result"]
-    assert [series["metric"]["tenant"] for series in found] == ["batch"]
+    assert {series["metric"]["tenant"] for series in found} == {"batch"}
     names = prometheus.get("labels")
     assert not [name for name in names if name.startswith("exported_")]

@@ -61,7 +61,7 @@ async def test_a_frame_comes_at_once_and_with_each_change() -> None:
     async with Scene() as scene, scene.session.get("/live") as response:
         assert (await next_frame(response))["gate"] == "open"
         scene.told.shown = state(gate="closed")
-        scene.told.log.append({"kind": "close", "t_ns": 1})
+        scene.told.log.append({"kind": "close", "t_ns": 1, "request_id": "r-1"})
         frame = await next_frame(response)
         assert (frame["gate"], [event["kind"] for event in frame["events"]]) == ("closed", ["close"])
 

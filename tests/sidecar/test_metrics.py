@@ -42,7 +42,8 @@ def tenant(row: int, job: str) -> dict[str, Any]:
     numbers["breathers"] = 2
     names = {"devices": ["cpu"], "row": row, "job": job, "rank": 0, "mechanism": "freezer_cgroup"}
     shim = {"runner_pid": 0, "channels": 0, "refusals": 0, "unknown": 0, "held": 0}
-    return names | {"state": "stopped", "alive": True} | numbers | shim
+    unknown = {"tokens": None, "input_tokens": None}
+    return names | {"state": "stopped", "alive": True} | numbers | shim | unknown
 
 
 def samples(text: bytes) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
@@ -119,6 +120,17 @@ def test_tenants_are_counted_by_mechanism_and_state_without_their_ranks() -> Non
     dead = tenant(2, "a") | {"alive": False}
     found = samples(render_metrics(state(Counters().as_dict(), [tenant(0, "a"), rank, dead])))
     assert found["valve_tenants", (("mechanism", "freezer_cgroup"), ("state", "stopped"))] == 1
+
+
+def test_tokens_are_of_jobs_whose_engines_tell_them() -> None:
+    told = tenant(0, "a") | {"tokens": 0, "input_tokens": 7}
+    found = samples(render_metrics(state(Counters().as_dict(), [told, tenant(1, "b")])))
+    tokens = {
+        (name, dict(labels)["tenant"]): value
+        for (name, labels), value in found.items()
+        if name.startswith("valve_offline")
+    }
+    assert tokens == {("valve_offline_tokens_total", "a"): 0, ("valve_offline_input_tokens_total", "a"): 7}
 
 
 def test_what_the_shim_tells_is_of_ranks_only() -> None:

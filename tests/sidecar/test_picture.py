@@ -5,7 +5,7 @@ from typing import Any
 from valve_sidecar.answer import Answer
 from valve_sidecar.events import EventLog
 from valve_sidecar.flight import Flight
-from valve_sidecar.picture import FRAME_ANSWERS, FRAME_MOMENTS, Picture
+from valve_sidecar.picture import FRAME_ANSWERS, FRAME_EARLIER, FRAME_MOMENTS, Picture
 
 MS = 1_000_000
 S = 1_000_000_000
@@ -13,10 +13,9 @@ S = 1_000_000_000
 
 def state(t_ns: int = 100 * S, **changes: Any) -> dict[str, Any]:
     names = dict.fromkeys(("version", "mode", "policy", "engine", "upstream", "problem"), "x")
-    counters = {"closes_per_request_max": 1, "gate_closes": 3, "slice_s": 0.0}
-    times = {"gate_closed_s": 10.0, "drained_s": 20.0, "harvested_s": 15.0}
+    counters = {"closes_per_request_max": 1, "gate_closes": 3}
     gate = {"gate": "open", "gated": True, "in_flight": 0, "cooldown_ms": 50.0, "budget": None}
-    told = {"t_ns": t_ns, "tenants": [], "memory": [], "workers": [], "counters": counters | times}
+    told = {"t_ns": t_ns, "tenants": [], "memory": [], "counters": counters, "shares": None}
     return names | gate | told | changes
 
 
@@ -66,19 +65,39 @@ def test_preemptions() -> None:
     assert 200 < told["p99_us"] <= 300
 
 
-def test_shares_are_of_the_last_minute() -> None:
+def slice_of(second: int) -> list[dict[str, Any]]:
+    """One slice, with what it does to a tenant."""
+    begin, end = second * S, second * S + 50 * MS
+    return [
+        {"kind": "open", "t_ns": begin, "slice_until_ns": end},
+        {"kind": "resumed", "t_ns": begin + MS},
+        {"kind": "close", "t_ns": end, "request_id": "", "due_ns": end},
+        stop(end + MS, 200) | {"request_id": ""},
+    ]
+
+
+def test_what_slices_do_is_marked_and_drives_no_other_event_out() -> None:
     picture = Picture()
-    for second in range(200):
-        seconds = {"gate_closed_s": 0.5 * second, "drained_s": 0.8 * second, "harvested_s": 0.4 * second}
-        seconds["slice_s"] = 0.1 * second
-        counters = {"closes_per_request_max": 1, "gate_closes": 3, "slice_s": 0.0} | seconds
-        shares = picture.frame(state(second * S, counters=counters, workers=[1, 2]))["shares"]
-    assert {name: round(share, 6) for name, share in shares.items()} == {
-        "closed": 0.25,
-        "drained": 0.4,
-        "harvested": 0.4,
-        "sliced": 0.05,
-    }
+    arrival = {"kind": "close", "t_ns": S, "request_id": "r-1"}
+    picture.take([arrival, *(event for second in range(2, 300) for event in slice_of(second))])
+    picture.take([{"kind": "lapse", "t_ns": 300 * S}, {"kind": "open", "t_ns": 301 * S}])
+    frame = picture.frame(state(t_ns=302 * S))
+    kinds = [event["kind"] for event in frame["events"] if "slice" not in event]
+    assert kinds == ["close", "lapse", "open"]
+    assert len(frame["events"]) == FRAME_MOMENTS + 1
+    assert frame["known_ns"] == frame["events"][1]["t_ns"], "from then on nothing is left out"
+    assert frame["preemption"]["count"] == 298
+
+
+def test_what_a_tenant_did_is_a_slices_by_its_time_however_late_it_is_told() -> None:
+    picture = Picture()
+    begun, resumed, ended, stopped = slice_of(10)
+    arrival = {"kind": "close", "t_ns": 11 * S, "request_id": "r-1"}
+    after = stop(11 * S + MS, 300) | {"request_id": "r-1"}
+    drained = [{"kind": "open", "t_ns": 12 * S}, {"kind": "resumed", "t_ns": 12 * S + MS}]
+    picture.take([begun, ended, arrival, resumed, stopped, after, *drained])
+    shown = [event["kind"] for event in picture.frame(state())["events"] if "slice" not in event]
+    assert shown == ["close", "stopped", "open", "resumed"]
 
 
 def test_events_are_handed_over_once_and_bounded() -> None:
@@ -86,7 +105,10 @@ def test_events_are_handed_over_once_and_bounded() -> None:
     picture.take([{"kind": "open", "t_ns": i} for i in range(3 * FRAME_MOMENTS)])
     picture.take([request(99 * S, 10) for _ in range(3 * FRAME_ANSWERS)])
     frame = picture.frame(state())
-    assert (len(frame["events"]), frame["events"][-1]["t_ns"]) == (FRAME_MOMENTS, 3 * FRAME_MOMENTS - 1)
+    assert (len(frame["events"]), frame["events"][-1]["t_ns"]) == (
+        FRAME_MOMENTS + FRAME_EARLIER,
+        3 * FRAME_MOMENTS - 1,
+    )
     assert len(frame["answers"]) == FRAME_ANSWERS
     again = picture.frame(state())
     assert (again["events"], again["answers"]) == ([], [])

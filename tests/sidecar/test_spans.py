@@ -140,6 +140,32 @@ def test_a_preemption_is_part_of_its_request_and_the_stop_a_trace_of_the_tenant(
     assert made.build(resumed) == [], "told once"
 
 
+def reclaimed(**changes: Any) -> dict[str, Any]:
+    tenant = {"kind": "reclaimed", "device": "GPU-0", "job": "batch", "pid": 9, "pages": 8}
+    moments = {"t_ns": 130 * MS, "noticed_ns": 110 * MS, "decided_ns": 105 * MS, "stopped_ns": 3 * MS}
+    return tenant | moments | {"trace_id": TRACE, "span_id": SPAN} | changes
+
+
+def test_a_reclaim_is_part_of_the_request_that_it_is_for_and_a_trace_of_the_tenant() -> None:
+    reclaim, give_back = builder(offset_ns=7).build(reclaimed())
+    times = (reclaim.start_time, reclaim.end_time)
+    assert (reclaim.name, times) == ("reclaim batch", (105 * MS + 7, 130 * MS + 7))
+    assert reclaim.parent is not None
+    assert f"{reclaim.parent.span_id:016x}" == SPAN
+    assert [event.timestamp for event in reclaim.events] == [110 * MS + 7]
+    assert (give_back.name, give_back.parent) == ("give back batch", None)
+    assert (give_back.start_time, give_back.end_time) == (110 * MS + 7, 130 * MS + 7)
+    assert [f"{link.context.span_id:016x}" for link in give_back.links] == [SPAN]
+    for span in (reclaim, give_back):
+        told = dict(span.attributes or {})
+        assert (told["valve.reclaim.pages"], told["valve.device"]) == (8, "GPU-0")
+        assert (told["valve.reclaim.duration"], told["valve.reclaim.stopped"]) == (0.02, 0.003)
+
+
+def test_a_reclaim_for_nobody_who_is_traced_has_no_span() -> None:
+    assert builder().build({key: v for key, v in reclaimed().items() if key != "trace_id"}) == []
+
+
 def test_the_cool_down_belongs_to_the_request_whose_end_began_it() -> None:
     made = builder()
     made.build(record_of(flight()))

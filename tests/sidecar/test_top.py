@@ -18,6 +18,8 @@ def tenant(**changes: Any) -> dict[str, Any]:
         "devices": ["cpu"],
         "alive": True,
         "state": "running",
+        "tokens": None,
+        "input_tokens": None,
     }
     return names | zeros | numbers | changes
 
@@ -42,6 +44,13 @@ def test_figures_and_tenants() -> None:
     for shown in ("■ closed", "25.0 ms (with a stop +50.0%)", "p50 250 us", "■ stopped", "escalations 2"):
         assert shown in text
     assert "nightly, 250 us after request r-1" in text
+
+
+def test_tokens_that_no_engine_tells_are_unknown() -> None:
+    for tokens, shown in ((12_345_678, "12,345,678"), (0, "0"), (None, "-")):
+        text = drawn(tenants=[tenant(tokens=tokens)])
+        (line,) = (line for line in text.splitlines() if "nightly" in line and "freezer" in line)
+        assert line.split()[-2:] == [shown, "-"]
 
 
 def cause() -> dict[str, Any]:
