@@ -1,13 +1,19 @@
 """Owns how long a hang-up takes to reach the engine: while it streams, before its first byte, in silence."""
 
+import asyncio
 import select
 import socket
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, closing, contextmanager
 from statistics import median
 
-REQUEST = b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
+BODY = b'{"model":"default","prompt":"x","stream":true}'
+REQUEST = (
+    b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    b"Content-Length: %d\r\n\r\n%s" % (len(BODY), BODY)
+)
+HEALTHY = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}"
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 CHUNK = b"e\r\ndata: token\n\n\n\r\n"
 CASES = ("streaming", "before_first_byte", "silent_stream")
@@ -21,6 +27,19 @@ def engine() -> Iterator[socket.socket]:
     with socket.create_server(("127.0.0.1", 0), backlog=64) as listener:
         listener.settimeout(PATIENCE_S * 5)
         yield listener
+
+
+@asynccontextmanager
+async def answering(listener: socket.socket) -> AsyncIterator[None]:
+    """Meanwhile every request is answered: some proxies ask for the engine's health before they listen."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(65_536)
+        writer.write(HEALTHY)
+        writer.close()
+
+    async with await asyncio.start_server(answer, sock=listener.dup()):
+        yield
 
 
 def cancel_us(port: int, listener: socket.socket, case: str) -> float | None:
@@ -46,7 +65,7 @@ def accept_request(listener: socket.socket) -> socket.socket:
         if received.startswith(b"POST"):
             break
         connection.close()
-    while not received.endswith(b"{}"):
+    while not received.endswith(b"}"):
         received += connection.recv(65_536)
     return connection
 

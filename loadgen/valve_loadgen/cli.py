@@ -12,6 +12,7 @@ from valve_loadgen import load_options
 from valve_loadgen.engines import ENGINES
 from valve_loadgen.errors import BenchError
 from valve_loadgen.layout import LAYOUTS
+from valve_loadgen.peers import COMMANDS
 
 Run = Coroutine[Any, Any, int]
 Parsers = argparse._SubParsersAction
@@ -95,7 +96,9 @@ def _add_proxy(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rounds", type=positive(int), default=5, help="of every measurement (5)")
     parser.add_argument("--seconds", type=positive(float), default=3.0, help="of one measurement (3)")
     parser.add_argument("--rps", type=positive(float), default=50.0, help="requests per second (50)")
-    parser.add_argument("--peer", action="append", default=[], help="only this proxy; repeatable (all found)")
+    parser.add_argument(
+        "--peer", action="append", choices=tuple(COMMANDS), help="only this proxy; repeatable (all found)"
+    )
     layouts = "; ".join(f"{name}: {meaning}" for name, meaning in LAYOUTS.items())
     parser.add_argument("--layout", choices=tuple(LAYOUTS), default="own", help=f"{layouts} (own)")
     parser.add_argument("--plot", type=Path, help="an SVG of the figures")
@@ -196,12 +199,15 @@ async def _preemption(args: argparse.Namespace) -> int:
 
 
 async def _proxy(args: argparse.Namespace) -> int:
-    from valve_loadgen.peers import found
+    from valve_loadgen.peers import ALL, found
     from valve_loadgen.proxy import ProxyPlan, proxy
     from valve_loadgen.proxy_report import plot, render
     from valve_loadgen.screen import Screen
 
-    compared = tuple(args.peer) or tuple(found())
+    wanted = args.peer or ALL
+    compared = found(wanted)
+    if absent := [name for name in wanted if name not in compared]:
+        print(f"not on the PATH, left out: {', '.join(absent)}", file=sys.stderr)
     plan = ProxyPlan(args.rounds, args.rps, args.seconds, args.seconds, compared, args.layout)
     with Screen(plan.rounds * (len(plan.peers) + 1), quiet=args.json) as screen:
         result = await proxy(plan, screen)

@@ -61,21 +61,46 @@ def haproxy(site: Site) -> Sequence[str]:
     return ["haproxy", "-f", str(site.configuration("haproxy.cfg"))]
 
 
+def envoy(site: Site) -> Sequence[str]:
+    one_thread = ["--concurrency", "1", "--use-dynamic-base-id", "-l", "off"]
+    return ["envoy", "-c", str(site.configuration("envoy.yaml")), *one_thread]
+
+
+def router(*program: str) -> Command:
+    """vLLM's and SGLang's: one worker behind it, no retries, metrics on a port of their own."""
+
+    def command(site: Site) -> Sequence[str]:
+        addresses = ["--host", "127.0.0.1", "--port", str(site.port), "--prometheus-port", str(free_port())]
+        worker = ["--worker-urls", f"http://127.0.0.1:{site.backend}", "--policy", "round_robin"]
+        return [*program, *addresses, *worker, "--disable-retries", "--log-level", "error"]
+
+    return command
+
+
+def litellm(site: Site) -> Sequence[str]:
+    where = ["--host", "127.0.0.1", "--port", str(site.port), "--num_workers", "1"]
+    return ["litellm", "--config", str(site.configuration("litellm.yaml")), *where]
+
+
 COMMANDS: dict[str, Command] = {
     "valve": valve("native"),
     "valve_aiohttp": valve("aiohttp"),
     "valve_workers": valve("native", "--workers", "2"),
     "nginx": nginx,
     "haproxy": haproxy,
+    "envoy": envoy,
+    "vllm-router": router("vllm-router"),
+    "smg": router("smg", "launch"),
+    "sglang-router": router("sglang-router", "launch"),
+    "litellm": litellm,
 }
+OURS = ("valve", "valve_aiohttp", "valve_workers")
+ALL = tuple(name for name in COMMANDS if name != "valve_workers")  # that has as many cores as workers
 
 
-OURS = ("valve", "valve_aiohttp")
-
-
-def found() -> list[str]:
-    """The peers that can be started here, ours first."""
-    return [name for name in COMMANDS if name in OURS or shutil.which(name)]
+def found(names: Sequence[str]) -> tuple[str, ...]:
+    """Those that can be started here: every one but ours is the name of a program on the PATH."""
+    return tuple(name for name in names if name in OURS or shutil.which(name))
 
 
 @dataclass(frozen=True)

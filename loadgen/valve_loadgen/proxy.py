@@ -222,7 +222,8 @@ async def measure_cancels(plan: ProxyPlan, processes: Processes, cpus: frozenset
     results = {}
     with cancel.engine() as listener:
         for name in plan.peers:
-            peer = await peers.start(name, listener.getsockname()[1], processes, cpus, probe=False)
+            async with cancel.answering(listener):
+                peer = await peers.start(name, listener.getsockname()[1], processes, cpus, probe=False)
             results[name] = await asyncio.to_thread(cancel.measure, peer.port, listener, CANCELS)
             processes.stop(peer.child)
     return results

@@ -1,8 +1,8 @@
 /* An engine that computes nothing: answers each POST with the same completion, or streams one.
  *
- * `http_backend PORT` (0: any; prints it) serves HTTP/1.1 on 127.0.0.1 until it is killed. A POST whose query
- * is chunks=N&gap_us=G gets N events, the first at once and the others G microseconds apart. Fast enough to
- * stand behind any proxy; not a parser to trust with foreign bytes.
+ * `http_backend PORT` (0: any; prints it) serves HTTP/1.1 on 127.0.0.1 until it is killed. A POST whose body
+ * has chunks=N&gap_us=G in its first bytes gets N events, the first at once and the others G microseconds
+ * apart. Fast enough to stand behind any proxy; not a parser to trust with foreign bytes.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -30,12 +30,13 @@
   "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-cache\r\n" \
   "Transfer-Encoding: chunked\r\n\r\n"
 #define INPUT 65536
+#define PROMPT 1024
 #define CONNECTIONS 65536
 
 struct connection {
-  int fd, slot; /* slot: in `streams`, or -1 */
-  char head[4096];
-  size_t head_len, body_left;
+  int fd, slot;                        /* slot: in `streams`, or -1 */
+  char head[4096], prompt[PROMPT + 1]; /* the first bytes of the body */
+  size_t head_len, body_left, prompt_len;
   unsigned chunks, gap_us;
   uint64_t next_ns;
 };
@@ -88,8 +89,17 @@ static void begin_stream(struct connection *connection) {
   streams[stream_count++] = connection;
 }
 
+/* Proxies that write JSON anew leave a prompt as it is; some drop the query. */
+static void read_prompt(struct connection *connection) {
+  connection->prompt[connection->prompt_len] = '\0';
+  const char *wanted = strstr(connection->prompt, "chunks=");
+  connection->chunks = connection->gap_us = 0;
+  if (wanted != NULL) sscanf(wanted, "chunks=%u&gap_us=%u", &connection->chunks, &connection->gap_us);
+}
+
 static void respond(struct connection *connection) {
   connection->head_len = 0;
+  read_prompt(connection);
   if (connection->chunks > 1)
     begin_stream(connection);
   else
@@ -102,9 +112,7 @@ static size_t length_of(const char *head) {
 }
 
 static void read_head(struct connection *connection) {
-  const char *query = strchr(connection->head, '?');
-  connection->chunks = connection->gap_us = 0;
-  if (query != NULL) sscanf(query, "?chunks=%u&gap_us=%u", &connection->chunks, &connection->gap_us);
+  connection->prompt_len = 0;
   connection->body_left = length_of(connection->head);
 }
 
@@ -123,6 +131,15 @@ static size_t take_head(struct connection *connection, const char *data, size_t 
   return (size_t)(end + 4 - connection->head) - before;
 }
 
+static size_t take_body(struct connection *connection, const char *data, size_t len) {
+  size_t taken = len < connection->body_left ? len : connection->body_left;
+  size_t room = PROMPT - connection->prompt_len, kept = taken < room ? taken : room;
+  memcpy(connection->prompt + connection->prompt_len, data, kept);
+  connection->prompt_len += kept;
+  connection->body_left -= taken;
+  return taken;
+}
+
 static void take(struct connection *connection, const char *data, size_t len) {
   static bool in_body[CONNECTIONS];
   bool *body = &in_body[connection->fd];
@@ -132,7 +149,7 @@ static void take(struct connection *connection, const char *data, size_t len) {
     if (!*body)
       taken = take_head(connection, data, len, body);
     else
-      taken = len < connection->body_left ? len : connection->body_left, connection->body_left -= taken;
+      taken = take_body(connection, data, len);
     data += taken;
     len -= taken;
     if (!*body || connection->body_left > 0) continue;

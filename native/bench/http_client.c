@@ -24,6 +24,8 @@
 #include <unistd.h>
 
 #define PATH "/v1/completions"
+#define PROMPT_START "{\"model\":\"default\",\"stream\":false,\"prompt\":\""
+#define PROMPT_END "\"}"
 
 static uint16_t port;
 
@@ -86,6 +88,13 @@ static size_t write_request(char *out, unsigned number, size_t body_len) {
                          port, number, body_len);
 }
 
+/* JSON, since some proxies read it: a prompt of as many bytes as are left. */
+static void write_prompt(char *out, size_t len) {
+  memset(out, 'x', len);
+  memcpy(out, PROMPT_START, sizeof PROMPT_START - 1);
+  memcpy(out + len - (sizeof PROMPT_END - 1), PROMPT_END, sizeof PROMPT_END - 1);
+}
+
 static void measure_latency(double rps, double seconds, size_t body_len, unsigned seed) {
   unsigned count = (unsigned)(rps * seconds);
   char *request = malloc(1024 + body_len);
@@ -94,7 +103,7 @@ static void measure_latency(double rps, double seconds, size_t body_len, unsigne
   printf("[");
   for (unsigned i = 0; i < count; i++) {
     size_t head_len = write_request(request, i, body_len);
-    memset(request + head_len, 'x', body_len);
+    write_prompt(request + head_len, body_len);
     next_ns += (uint64_t)((0.5 + rand_r(&seed) / (RAND_MAX + 1.0)) * 1e9 / rps);
     sleep_until(next_ns);
     uint64_t sent_ns = now_ns();
@@ -178,11 +187,14 @@ static unsigned chunks, gap_us, printed;
 static uint64_t events_seen;
 
 static void begin(struct stream *stream) {
-  char request[512];
+  char request[512], body[128];
+  int body_len = sprintf(body, "{\"model\":\"default\",\"stream\":true,\"prompt\":\"chunks=%u&gap_us=%u\"}",
+                         chunks, gap_us);
   int len = sprintf(request,
                     "POST " PATH
-                    "?chunks=%u&gap_us=%u HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nContent-Length: 2\r\n\r\n{}",
-                    chunks, gap_us, port);
+                    " HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nContent-Type: application/json\r\n"
+                    "Content-Length: %d\r\n\r\n%s",
+                    port, body_len, body);
   if (stream->fd < 0) {
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = stream};
     stream->fd = connect_to();

@@ -79,6 +79,21 @@ def test_dying_before_the_answer(stage: Stage, end: object) -> None:
     assert not stage.engine.was_reached(), "a POST is never tried again"
 
 
+@pytest.mark.parametrize("end", [Peer.close, Peer.reset], ids=["close", "reset"])
+def test_dying_before_the_answer_on_a_connection_that_has_served(stage: Stage, end: object) -> None:
+    """A request that met a connection just closing looks the same: the engine may have seen it all the same."""
+    client = stage.client(WHOLE)
+    engine, _ = stage.accept_request()
+    engine.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+    client.read_head()
+    client.send(WHOLE)
+    assert engine.read_message().body == b"{}"
+    end(engine)  # type: ignore[operator]
+    answer = client.read_message()
+    assert (answer.status, stage.record.error()) == (502, "upstream_reset")
+    assert not stage.engine.was_reached(), "a POST is never tried again"
+
+
 def test_dying_inside_the_head(stage: Stage) -> None:
     client = stage.client(WHOLE)
     engine, _ = stage.accept_request()

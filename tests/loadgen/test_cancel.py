@@ -1,5 +1,6 @@
 """Hang-ups that reach the engine directly, and one that never does."""
 
+import asyncio
 import socket
 
 import pytest
@@ -20,6 +21,19 @@ def test_a_proxys_own_questions_are_not_taken_for_the_request() -> None:
         asker.sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
         assert cancel.cancel_us(listener.getsockname()[1], listener, "silent_stream") is not None
         assert asker.recv(1) == b""
+
+
+async def test_a_proxy_that_asks_before_it_listens_is_answered() -> None:
+    with cancel.engine() as listener:
+        async with cancel.answering(listener):
+            reader, writer = await asyncio.open_connection(*listener.getsockname())
+            writer.write(b"GET /health HTTP/1.1\r\n\r\n")
+            assert await reader.read() == cancel.HEALTHY
+            writer.close()
+        took_us = await asyncio.to_thread(
+            cancel.cancel_us, listener.getsockname()[1], listener, "before_first_byte"
+        )
+    assert took_us is not None
 
 
 def test_a_connection_that_stays_is_not_taken_for_one_that_ended(monkeypatch: pytest.MonkeyPatch) -> None:
