@@ -36,7 +36,8 @@ DEVICES_MAX = 64
 TENANT_DEVICES_MAX = 32
 ACK_RING = 64
 NAME_SIZE = 48
-LAYOUT_VERSION = 2
+LAYOUT_VERSION, LAYOUT_MINOR = 2, 1
+LAYOUT = f"{LAYOUT_VERSION}.{LAYOUT_MINOR}"
 HOLDERS_MAGIC = 0x31444C4845564C56
 TENANTS_MAGIC = 0x31544E5445564C56
 PAGES_MAGIC = 0x3153475045564C56
@@ -58,7 +59,8 @@ class Header(Structure):
         ("file_size", c_uint32),
         ("boot_id", c_uint8 * 16),
         ("monotonic_offset_ns", c_int64),
-        ("reserved", c_uint8 * 24),
+        ("layout_minor", c_uint32),
+        ("reserved", c_uint8 * 20),
     )
 
 
@@ -73,7 +75,8 @@ class HolderRow(Structure):
         ("closes", c_uint64),
         ("lapses", c_uint64),
         ("name", c_char * NAME_SIZE),
-        ("reserved", c_uint8 * 88),
+        ("speaks", c_uint64),
+        ("reserved", c_uint8 * 80),
     )
 
 
@@ -129,10 +132,11 @@ class TenantRow(Structure):
         ("max_stopped_ns", c_uint64),
         ("breathers", c_uint64),
         ("breathes_until_ns", c_uint64),
+        ("speaks", c_uint64),
         ("tokens", c_uint64),
         ("input_tokens", c_uint64),
         ("tokens_at_ns", c_uint64),
-        ("reserved", c_uint8 * 16),
+        ("reserved", c_uint8 * 8),
     )
 
 
@@ -197,7 +201,9 @@ class PoolHead(Structure):
         ("epoch", c_uint32),
         ("seen", c_uint32),
         ("wanted", c_uint32),
-        ("_rest2", c_uint8 * 52),
+        ("_rest1", c_uint32),
+        ("told_ns", c_uint64),
+        ("_rest2", c_uint8 * 40),
     )
 
 
@@ -276,6 +282,8 @@ class Library:
         self.node_close = self._quickly("vlv_node_close", None, Handle)
         self.node_holders = self._quickly("vlv_node_holders", POINTER(HoldersFile), Handle)
         self.node_tenants = self._quickly("vlv_node_tenants", POINTER(TenantsFile), Handle)
+        self.node_is_removed = self._quickly("vlv_node_is_removed", c_int, Handle)
+        self.row_minor = self._quickly("vlv_row_minor", c_uint32, c_uint64, c_uint64)
         self.holder_alive = self._quickly("vlv_holder_alive", c_int, Handle, c_uint32)
         self.tenant_alive = self._quickly("vlv_tenant_alive", c_int, Handle, c_uint32)
 

@@ -25,6 +25,7 @@ MECHANISMS = ("none", "freezer_cgroup", "freezer_signal", "launch", "channels")
 STATES = ("running", "stopping", "stopped", "breathing")
 LEVELS = ("running", "submission_stopped", "compute_halted")
 KINDS = ("", "stopped", "resumed", "breather")
+TOKENS_MINOR = 1  # of the layout: rows tell their engine's tokens since then
 
 Row = TypeVar("Row", native.HolderRow, native.TenantRow)
 
@@ -39,7 +40,9 @@ class Side(Enum):
 
 @dataclass(frozen=True, slots=True)
 class HolderView:
-    """A holder's row at one moment. `lease_remaining_ms` is negative once the lease ran out."""
+    """A holder's row at one moment. `lease_remaining_ms` is negative once the lease ran out; `layout` is what
+    its owner writes, as native.LAYOUT is what we do.
+    """
 
     row: int
     pid: int
@@ -52,6 +55,7 @@ class HolderView:
     closed_since_ns: int
     closes: int
     lapses: int
+    layout: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +94,7 @@ class TenantView:
     refusals: int
     unknown: int
     held: int
+    layout: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +174,11 @@ class Node:
         dropped = max(0, following.value - since - count)
         return [_ack(entry) for entry in entries[:count]], following.value, dropped
 
+    @property
+    def removed(self) -> bool:
+        """Whether somebody has removed a file of it: then those that come later make another segment."""
+        return bool(self._library.node_is_removed(self.opened()))
+
     def opened(self) -> ctypes.c_void_p:
         """The handle. Raises SegmentError after close()."""
         if self.handle is None:
@@ -196,6 +206,7 @@ class Node:
             closed_since_ns=row.closed_since_ns,
             closes=row.closes,
             lapses=row.lapses,
+            layout=self._layout(row),
         )
 
     def _tenant_view(self, index: int, row: native.TenantRow) -> TenantView:
@@ -221,14 +232,25 @@ class Node:
             breathers=row.breathers,
             processes=row.processes,
             unstopped_threads=row.unstopped_threads,
-            tokens=row.tokens if row.tokens_at_ns else None,
-            input_tokens=row.input_tokens if row.tokens_at_ns else None,
+            tokens=row.tokens if self._tells_tokens(row) else None,
+            input_tokens=row.input_tokens if self._tells_tokens(row) else None,
             runner_pid=row.runner_pid,
             channels=row.channels,
             refusals=row.refusals,
             unknown=row.unknown,
             held=row.held,
+            layout=self._layout(row),
         )
+
+    def _layout(self, row: native.HolderRow | native.TenantRow) -> str:
+        return f"{native.LAYOUT_VERSION}.{self._minor(row)}"
+
+    def _minor(self, row: native.HolderRow | native.TenantRow) -> int:
+        return self._library.row_minor(row.owner_pid, row.speaks)
+
+    def _tells_tokens(self, row: native.TenantRow) -> bool:
+        """An older owner leaves there what the row's last one said."""
+        return self._minor(row) >= TOKENS_MINOR and row.tokens_at_ns > 0
 
     def _devices_of_mask(self, mask: int) -> tuple[str, ...]:
         known = self._holders_file.devices[: min(self._holders_file.device_count, native.DEVICES_MAX)]

@@ -20,6 +20,7 @@ def open_error(directory: Path, code: int) -> SegmentError:
     if code not in _NO_PERMISSION and not os.path.isdir(directory):  # noqa: PTH112 (never raises)
         return SegmentError(f"{directory} is not a directory: create it or give another --runtime-dir")
     faulty = _faulty_file(directory, code)
+    versions = _versions(faulty) if code == errno.EPROTONOSUPPORT else ""
     other_dir, stop = "give another --runtime-dir", "stop every valve process here, then remove it"
     texts = {
         errno.ENOENT: f"no node segment in {directory}: nothing of Valve has run there yet",
@@ -29,7 +30,7 @@ def open_error(directory: Path, code: int) -> SegmentError:
         errno.ENOSPC: f"the disk of {directory} is full: free 1 MB there, or {other_dir}",
         errno.EDQUOT: f"the quota for {directory} is used up: free 1 MB, or {other_dir}",
         errno.EPROTO: f"{faulty} is damaged or not Valve's: {stop}",
-        errno.EPROTONOSUPPORT: f"{faulty} is of another version of Valve: {stop}",
+        errno.EPROTONOSUPPORT: f"{faulty} is of another version of Valve{versions}: {stop}",
         errno.ESTALE: f"{faulty} is from before the last boot: `valve serve` or `valve run` will replace it",
         errno.EXDEV: f"{faulty} is of another time namespace, where clocks differ: run all of Valve in one",
         errno.EBUSY: f"{directory} stays locked by another process: try again",
@@ -77,6 +78,15 @@ def _is_faulty(path: Path, name: str, code: int) -> bool:
     if code == errno.EPROTO:
         return damaged or header.file_size != _SIZES[name]
     return wrong_version if code == errno.EPROTONOSUPPORT else code in (errno.ESTALE, errno.EXDEV)
+
+
+def _versions(path: Path) -> str:
+    """What it has and what we have, as far as it can be read."""
+    try:
+        header = _read_header(path)
+    except OSError:
+        return ""
+    return f" (layout {header.layout_version}.{header.layout_minor}, not {native.LAYOUT})"
 
 
 def _read_header(path: Path) -> native.Header:

@@ -11,6 +11,7 @@ from typing import Any
 from valve_loadgen import load_options
 from valve_loadgen.engines import ENGINES
 from valve_loadgen.errors import BenchError
+from valve_loadgen.layout import LAYOUTS
 
 Run = Coroutine[Any, Any, int]
 Parsers = argparse._SubParsersAction
@@ -95,6 +96,8 @@ def _add_proxy(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seconds", type=positive(float), default=3.0, help="of one measurement (3)")
     parser.add_argument("--rps", type=positive(float), default=50.0, help="requests per second (50)")
     parser.add_argument("--peer", action="append", default=[], help="only this proxy; repeatable (all found)")
+    layouts = "; ".join(f"{name}: {meaning}" for name, meaning in LAYOUTS.items())
+    parser.add_argument("--layout", choices=tuple(LAYOUTS), default="own", help=f"{layouts} (own)")
     parser.add_argument("--plot", type=Path, help="an SVG of the figures")
     parser.set_defaults(bench_run=_proxy)
 
@@ -198,7 +201,8 @@ async def _proxy(args: argparse.Namespace) -> int:
     from valve_loadgen.proxy_report import plot, render
     from valve_loadgen.screen import Screen
 
-    plan = ProxyPlan(args.rounds, args.rps, args.seconds, args.seconds, tuple(args.peer) or tuple(found()))
+    compared = tuple(args.peer) or tuple(found())
+    plan = ProxyPlan(args.rounds, args.rps, args.seconds, args.seconds, compared, args.layout)
     with Screen(plan.rounds * (len(plan.peers) + 1), quiet=args.json) as screen:
         result = await proxy(plan, screen)
     if args.plot:

@@ -11,10 +11,11 @@ import orjson
 
 from valve_loadgen import cancel, machine, peers
 from valve_loadgen.client import Client
-from valve_loadgen.cpus import Placement, available, kept_on, place
+from valve_loadgen.cpus import available, kept_on, place
 from valve_loadgen.errors import BenchError
 from valve_loadgen.http_tools import Tools, program
 from valve_loadgen.lab import free_port
+from valve_loadgen.layout import Layout, lay_out
 from valve_loadgen.peers import Peer
 from valve_loadgen.processes import Processes, ready
 from valve_loadgen.screen import Screen
@@ -34,20 +35,21 @@ Figures = dict[str, float]
 
 @dataclass(frozen=True)
 class ProxyPlan:
-    """`rounds` of every measurement on every peer; durations in seconds."""
+    """`rounds` of every measurement on every peer; durations in seconds; `layout`: one of LAYOUTS."""
 
     rounds: int
     rps: float
     saturate_s: float
     latency_s: float
     peers: tuple[str, ...]
+    layout: str = "own"
 
 
 @dataclass(frozen=True)
 class Bench:
     plan: ProxyPlan
     tools: Tools
-    proxies: frozenset[int]  # the cores of the peers, and of this process: the tools' stays undisturbed
+    layout: Layout
     screen: Screen
 
     async def measure(self, peer: Peer, number: int) -> Figures:
@@ -102,7 +104,7 @@ class Bench:
 
     async def _wakes(self, number: int) -> list[float]:
         """What of `_gate` is the machine's: no proxy could be told sooner."""
-        return await self.tools.wakes(min(self.proxies), GATE_RPS, self.plan.latency_s, number)
+        return await self.tools.wakes(min(self.layout.proxies), GATE_RPS, self.plan.latency_s, number)
 
     async def _beside_admin(self, peer: Peer, number: int) -> Figures:
         """Latencies while the admin side formats a thousand events every 100 ms."""
@@ -228,18 +230,18 @@ async def measure_cancels(plan: ProxyPlan, processes: Processes, cpus: frozenset
 
 async def proxy(plan: ProxyPlan, screen: Screen) -> dict[str, Any]:
     """Sets everything up, measures, cleans up. Raises BenchError."""
-    placement: Placement = place(available())
+    layout = lay_out(plan.layout, place(available()))
     with Processes() as processes:
-        cancels = await measure_cancels(plan, processes, placement.others)
-        backend = await start_backend(processes, placement.engines)
+        cancels = await measure_cancels(plan, processes, layout.proxies)
+        backend = await start_backend(processes, layout.backend)
         starts: list[Awaitable[Peer]] = [
-            peers.start(name, backend.port, processes, placement.others) for name in plan.peers
+            peers.start(name, backend.port, processes, layout.proxies) for name in plan.peers
         ]
         running = [backend, *[await start for start in starts]]
-        bench = Bench(plan, Tools(placement.engines), placement.others, screen)
-        with kept_on(placement.others):
+        bench = Bench(plan, Tools(layout.clients), layout, screen)
+        with kept_on(layout.proxies):
             rounds = await run_rounds(bench, running)
     result = report(rounds)
     for name, cases in cancels.items():
         result["peers"][name]["cancel_us"] = cases
-    return {**result, "placement": str(placement)}
+    return {**result, "layout": layout.name, "placement": str(layout)}

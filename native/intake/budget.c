@@ -12,6 +12,7 @@
 #define BASE_SAMPLES 16
 #define PERIOD_SLOS 2
 #define PERIOD_MAX_NS (1ull << 32)
+#define LATE 0.75
 #define GRID 16
 #define USEFUL 4
 #define WINDOW_MAX 1e6
@@ -70,6 +71,7 @@ void standing_add(struct standing *standing, const struct budget *budget, const 
   standing->count++;
   if (account->since_ns == 0) standing->waits = true;
   if (paid_ns < standing->paid_until_ns) standing->paid_until_ns = paid_ns;
+  if (account->last_ns > standing->last_ns) standing->last_ns = account->last_ns;
 }
 
 static bool barred(const struct budget *budget, const struct standing *standing) {
@@ -88,6 +90,14 @@ static bool affordable(const struct budget *budget, const struct standing *stand
   return standing->paid_until_ns >= end_ns;
 }
 
+static uint64_t late_ns(struct budget *budget, const struct standing *standing, uint64_t now_ns) {
+  if (budget->ready_ns == 0) budget->ready_ns = now_ns;
+  if (budget->base_samples < BASE_SAMPLES) return now_ns;
+  uint64_t late_ns = standing->last_ns + (uint64_t)(LATE * budget->base_ns);
+  uint64_t latest_ns = budget->ready_ns + (uint64_t)budget->base_ns;
+  return late_ns < latest_ns ? late_ns : latest_ns;
+}
+
 static struct verdict open_slice(struct budget *budget, uint64_t now_ns) {
   budget->slice_end_ns = budget->last_end_ns = period_end_ns(budget, now_ns);
   budget->slices++;
@@ -100,12 +110,15 @@ void budget_close(struct budget *budget, uint64_t now_ns) {
 }
 
 struct verdict budget_decide(struct budget *budget, const struct standing *standing, uint64_t now_ns) {
-  bool bars = barred(budget, standing);
+  bool bars = barred(budget, standing), ended = budget->slice_end_ns > 0;
   if (budget->slice_end_ns > now_ns && !bars) return (struct verdict){true, budget->slice_end_ns};
   budget_close(budget, now_ns);
-  if (bars) return (struct verdict){false, NEVER_NS};
-  if (affordable(budget, standing, now_ns)) return open_slice(budget, now_ns);
-  return (struct verdict){false, (now_ns | (budget->period_ns / GRID - 1)) + 1};
+  if (bars || ended || !affordable(budget, standing, now_ns)) {
+    budget->ready_ns = 0;
+    return (struct verdict){false, bars ? NEVER_NS : (now_ns | (budget->period_ns / GRID - 1)) + 1};
+  }
+  uint64_t at_ns = late_ns(budget, standing, now_ns);
+  return at_ns <= now_ns ? open_slice(budget, now_ns) : (struct verdict){false, at_ns};
 }
 
 /* ---- what it learns ---- */

@@ -31,13 +31,14 @@ struct budget {
   uint64_t slo_ns, period_ns;
   double reserve_ns, base_ns, stall_ns, window;
   uint64_t slice_end_ns; /* 0: closed */
-  uint64_t base_samples, last_end_ns, stop_ns, resume_ns, capacity;
+  uint64_t base_samples, last_end_ns, ready_ns, stop_ns, resume_ns, capacity;
   bool pressed;
 };
 
 /* What is in flight, summed up: the caller adds every account. */
 struct standing {
   uint64_t count, paid_until_ns;
+  uint64_t last_ns; /* latest token */
   bool waits;
 };
 

@@ -25,7 +25,7 @@ struct flight {
   uint32_t generation;
   uint32_t prompt_bytes; /* of its body, bounded */
   uint16_t status;
-  uint8_t outcome;
+  uint8_t outcome, operation;
   bool upgrade, closed_gate, streamed;
   uint32_t input_tokens;
   uint16_t request_id_len, path_len, model_len, response_id_len, finish_reasons_len;

@@ -3,7 +3,9 @@
 #define VALVE_GATE_STATE_H
 
 #include "cooldown.h"
+#include "counter.h"
 #include "flight.h"
+#include "latencies.h"
 #include "log.h"
 #include "routes.h"
 
@@ -35,21 +37,9 @@ struct vlv_intake {
   uint64_t numbers;                /* of requests without an id */
   struct routes routes;
   struct tracer tracer;
+  struct latencies latencies;
   struct log log;
 };
-
-static inline void count_up(VLV_ATOMIC(uint64_t) * counter, uint64_t by) {
-  atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + by,
-                        memory_order_relaxed);
-}
-
-static inline void set_to(VLV_ATOMIC(uint64_t) * word, uint64_t value) {
-  atomic_store_explicit(word, value, memory_order_relaxed);
-}
-
-static inline uint64_t value_of(const VLV_ATOMIC(uint64_t) * word) {
-  return atomic_load_explicit(word, memory_order_relaxed);
-}
 
 /* The first thing on an arrival: the claim is stored and the agents woken, if the gate is open.
  * gate_arrived() or gate_withdraw() must follow. */

@@ -79,7 +79,8 @@ static void *pass_through(struct vlv_intake *intake) {
 
 static void *arrive(void *context, const struct vlv_request *request) {
   struct vlv_intake *intake = context;
-  if (!routes_ask(&intake->routes, request)) return pass_through(intake);
+  uint8_t operation = routes_ask(&intake->routes, request);
+  if (operation == 0) return pass_through(intake);
   uint64_t arrival_ns = vlv_now_ns();
   if (intake->options.gated) gate_signal(intake);
   uint64_t gate_ns = vlv_now_ns();
@@ -88,6 +89,7 @@ static void *arrive(void *context, const struct vlv_request *request) {
     gate_withdraw(intake);
     return pass_through(intake);
   }
+  flight->operation = operation;
   flight->arrival_ns = arrival_ns;
   flight->gate_ns = flight->progress_ns = gate_ns;
   flight->trace = trace_begin(&intake->tracer, request->traceparent, request->traceparent_len);
@@ -240,7 +242,9 @@ static void finish(void *context, void *told, enum vlv_outcome outcome, int stat
   bool sure = outcome == VLV_COMPLETED || outcome == VLV_REFUSED;
   if (intake->options.gated) gate_finished(intake, flight, sure);
   count_flight(intake, flight);
-  log_flight(&intake->log, read_answer(intake, flight));
+  flight = read_answer(intake, flight);
+  if (!flight->upgrade) latencies_count(&intake->latencies, flight);
+  log_flight(&intake->log, flight);
 }
 
 static bool traceparent(void *context, void *told, char out[VLV_TRACEPARENT_LEN]) {
@@ -270,6 +274,10 @@ const struct vlv_intake_stats *vlv_intake_stats(const struct vlv_intake *intake)
   return &intake->stats;
 }
 
+const struct vlv_series *vlv_intake_latencies(const struct vlv_intake *intake) {
+  return intake->latencies.first;
+}
+
 void vlv_intake_forget_routes(void *context, uint64_t unused, uint64_t also_unused) {
   (void)unused, (void)also_unused;
   routes_forget(&((struct vlv_intake *)context)->routes);
@@ -290,7 +298,8 @@ struct vlv_intake *vlv_intake_create(const struct vlv_intake_options *options) {
   struct vlv_intake *intake = calloc(1, sizeof *intake);
   if (intake == NULL) return NULL;
   intake->options = *options;
-  intake->routes.ask = options->is_inference;
+  intake->routes.ask = options->operation;
+  memcpy(intake->latencies.bounds_ns, options->latency_bounds_ns, sizeof options->latency_bounds_ns);
   intake->cooldown.fixed_ns = options->fixed_cooldown_ns;
   intake->timer_ns = intake->look_ns = UINT64_MAX;
   init_budget(intake);
@@ -306,5 +315,6 @@ struct vlv_intake *vlv_intake_create(const struct vlv_intake_options *options) {
 
 void vlv_intake_destroy(struct vlv_intake *intake) {
   log_free(&intake->log);
+  latencies_free(&intake->latencies);
   free(intake);
 }

@@ -5,8 +5,17 @@
 
 #include "gate.h"
 
+/* Whoever holds it while the data plane's thread waits for it runs in that thread's stead. */
+static void init_mutex(struct log *log) {
+  pthread_mutexattr_t attributes;
+  pthread_mutexattr_init(&attributes);
+  pthread_mutexattr_setprotocol(&attributes, PTHREAD_PRIO_INHERIT);
+  pthread_mutex_init(&log->mutex, &attributes);
+  pthread_mutexattr_destroy(&attributes);
+}
+
 bool log_init(struct log *log) {
-  pthread_mutex_init(&log->mutex, NULL);
+  init_mutex(log);
   log->entries = calloc(VLV_LOG_CAPACITY, sizeof *log->entries);
   return log->entries != NULL;
 }

@@ -28,27 +28,27 @@ static struct route *find(struct routes *routes, const char *key, size_t len) {
   }
 }
 
-static bool ask(const struct routes *routes, const struct vlv_request *request) {
+static uint8_t ask(const struct routes *routes, const struct vlv_request *request) {
   return routes->ask(request->method, request->method_len, request->path, request->path_len,
                      request->upgrade);
 }
 
-static bool learn(struct routes *routes, const struct vlv_request *request, const char *key, size_t len) {
+static uint8_t learn(struct routes *routes, const struct vlv_request *request, const char *key, size_t len) {
   if (routes->count == ROUTES_MAX) routes_forget(routes);
   struct route *route = find(routes, key, len);
   route->len = (uint8_t)len;
-  route->inference = ask(routes, request);
+  route->operation = ask(routes, request);
   memcpy(route->key, key, len);
   routes->count++;
-  return route->inference;
+  return route->operation;
 }
 
-bool routes_ask(struct routes *routes, const struct vlv_request *request) {
+uint8_t routes_ask(struct routes *routes, const struct vlv_request *request) {
   char key[ROUTE_KEY_MAX];
   size_t len = write_key(key, request);
   if (len == 0) return ask(routes, request);
   const struct route *route = find(routes, key, len);
-  return route->len > 0 ? route->inference : learn(routes, request, key, len);
+  return route->len > 0 ? route->operation : learn(routes, request, key, len);
 }
 
 void routes_forget(struct routes *routes) {

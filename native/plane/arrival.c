@@ -98,7 +98,6 @@ void client_refuse(struct client *client, enum refusal refusal) {
 static size_t admit(struct client *client, struct head *head, const char *rest, size_t len) {
   struct vlv_plane *plane = client->plane;
   enum refusal refusal = judge(plane, head, rest, len);
-  if (refusal == REFUSAL_NONE && plane->draining && !client->queued) refusal = REFUSAL_SHUTTING_DOWN;
   if (refusal != REFUSAL_NONE) {
     client->head_only = head->method.len == 4 && memcmp(head->method.at, "HEAD", 4) == 0;
     client_refuse(client, refusal);
@@ -155,7 +154,7 @@ void arrival_note_next(struct client *client) {
   struct head head;
   while (client->held.len >= 2 && empty_line(bytes_at(&client->held), client->held.len))
     bytes_drop(&client->held, 2);
-  bool served = client->uploaded && !client->websocket && !client->last && !client->plane->draining;
+  bool served = client->uploaded && !client->websocket && !client->last;
   if (client->held.len == 0 || client->queued || !served) return;
   const char *data = bytes_at(&client->held);
   if (memmem(data, client->held.len, head_end, 4) == NULL) return;

@@ -130,6 +130,13 @@ static void read_input(struct client *client) {
     tunnel_up(client, data, (size_t)got);
 }
 
+/* What it sends in this moment still counts, unless it is a part of a head. */
+void client_expire(struct client *client) {
+  if (!client->end.paused) read_input(client);
+  bool silent = client->state == CLIENT_WAITING && client->end.timer.next == NULL;
+  if (silent) client_close(client, VLV_REFUSED, false);
+}
+
 static void send_output(struct client *client) {
   endpoint_flush(&client->end);
   if (client->end.out.len > 0) return;

@@ -2,9 +2,10 @@
 
 #include <sched.h>
 #include <stdint.h>
-#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#include "urgent.h"
 
 #define SLICE_NS 100000 /* the least that the kernel takes */
 
@@ -17,13 +18,14 @@ struct attributes {
   uint64_t runtime, deadline, period;
 };
 
-/* Since Linux 6.12 a thread that asks for short slices preempts one with longer slices when it wakes. */
+/* Since Linux 6.12 a thread that asks for short slices preempts one with longer slices when it wakes; under
+ * lazy preemption (6.13) only when that one enters the kernel, which is at the next tick at the latest. */
 static void ask_for_short_slices(void) {
   struct attributes attributes = {.size = sizeof attributes, .policy = SCHED_OTHER, .runtime = SLICE_NS};
   syscall(SYS_sched_setattr, 0, &attributes, 0);
 }
 
 void hurry(void) {
-  prctl(PR_SET_TIMERSLACK, 1ul);
   ask_for_short_slices();
+  be_urgent();
 }

@@ -2,8 +2,8 @@
 #ifndef VALVE_HURRY_H
 #define VALVE_HURRY_H
 
-/* Best effort, without privilege: the thread runs as soon as it is woken, even beside a busy one on its core.
- */
+/* Best effort: the thread runs as soon as it is woken, even beside a busy one on its core. Under SCHED_FIFO
+ * where that is permitted, else with the shortest slices. */
 void hurry(void);
 
 #endif

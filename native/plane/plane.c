@@ -36,7 +36,6 @@ static void tell(int fd) {
 void exchange_counted(struct vlv_plane *plane, int change) {
   uint64_t now = atomic_load_explicit(&plane->exchanges, memory_order_relaxed) + (uint64_t)(int64_t)change;
   atomic_store_explicit(&plane->exchanges, now, memory_order_relaxed);
-  if (now == 0 && plane->draining) tell(plane->drained_fd);
 }
 
 /* ---- what others ask of the thread ---- */
@@ -69,34 +68,29 @@ static void stop_listening(struct vlv_plane *plane) {
   plane->listen_again_ns = 0;
 }
 
+/* Closing would reset them. */
+static void welcome_waiting(struct vlv_plane *plane) {
+  for (size_t i = 0; i < plane->listener_count; i++)
+    if (!plane->listeners[i].closed) client_accept(plane, &plane->listeners[i]);
+}
+
 void client_left(struct vlv_plane *plane) {
   if (plane->retiring && list_empty(&plane->clients)) tell(plane->deserted_fd);
 }
 
-static void retire_task(void *context, uint64_t fd, uint64_t unused) {
+static void retire_task(void *context, uint64_t fd, uint64_t patience_ns) {
   struct vlv_plane *plane = context;
-  (void)unused;
   plane->retiring = true;
   plane->deserted_fd = (int)fd;
+  plane->idle_timeout_ns = patience_ns;
+  timers_restart(plane, &plane->idle);
+  welcome_waiting(plane);
   stop_listening(plane);
   client_left(plane);
 }
 
-int vlv_plane_retire(struct vlv_plane *plane, int deserted_fd) {
-  return vlv_plane_post(plane, retire_task, plane, (uint64_t)deserted_fd, 0);
-}
-
-static void drain_task(void *context, uint64_t fd, uint64_t unused) {
-  struct vlv_plane *plane = context;
-  (void)unused;
-  plane->draining = true;
-  plane->drained_fd = (int)fd;
-  stop_listening(plane);
-  exchange_counted(plane, 0);
-}
-
-int vlv_plane_drain(struct vlv_plane *plane, int drained_fd) {
-  return vlv_plane_post(plane, drain_task, plane, (uint64_t)drained_fd, 0);
+int vlv_plane_retire(struct vlv_plane *plane, int deserted_fd, uint64_t patience_ns) {
+  return vlv_plane_post(plane, retire_task, plane, (uint64_t)deserted_fd, patience_ns);
 }
 
 void vlv_plane_echo(void *plane, uint64_t fd, uint64_t unused) {
@@ -269,7 +263,7 @@ static void init(struct vlv_plane *plane, const struct vlv_plane_options *option
                           &plane->pool,    &plane->ending, &plane->dying};
   for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) list_init(lists[i]);
   pthread_mutex_init(&plane->mutex, NULL);
-  plane->wake.fd = plane->arrivals.fd = plane->drained_fd = plane->deserted_fd = -1;
+  plane->wake.fd = plane->arrivals.fd = plane->deserted_fd = -1;
   plane->keepalive_ns = (uint64_t)(options->keepalive_s * KEEPALIVE_SHARE * 1e9);
   plane->connect_timeout_s = options->connect_timeout_s;
   plane->connect_timeout_ns = (uint64_t)(options->connect_timeout_s * 1e9);

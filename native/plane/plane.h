@@ -83,10 +83,10 @@ struct vlv_plane {
   struct link clients;
   struct link idle, connecting, pool, ending; /* by endpoint.timer: oldest first */
   struct link dying;                          /* closed: freed after the present events */
-  bool retiring, draining, reuses_streams;
+  bool retiring, reuses_streams;
   _Atomic bool stopping;
   bool coarse; /* the kernel waits by the millisecond */
-  int deserted_fd, drained_fd;
+  int deserted_fd;
   _Atomic uint64_t exchanges;
   uint64_t keepalive_ns, connect_timeout_ns, idle_timeout_ns, now_ns, tick_ns;
   struct vlv_intake_calls calls;
@@ -110,6 +110,8 @@ struct vlv_plane {
 
 /* ---- timers.c ---- */
 void timer_start(struct vlv_plane *plane, struct link *list, struct endpoint *endpoint);
+/* All of the list, from now. */
+void timers_restart(struct vlv_plane *plane, struct link *list);
 /* NULL: the list is empty. */
 struct endpoint *timer_oldest(struct link *list);
 /* Does what is due. */
@@ -129,6 +131,8 @@ void pieces_reset(struct pieces *pieces);
 /* ---- client.c: a client's connection ---- */
 void client_accept(struct vlv_plane *plane, const struct endpoint *listener);
 void client_event(struct client *client, uint32_t events);
+/* It has been silent for too long. */
+void client_expire(struct client *client);
 /* The response is out. `keep`: another request may follow. */
 void client_done(struct client *client, bool keep);
 /* Answers what has not become an exchange; the connection ends with that. */

@@ -28,8 +28,6 @@ static const struct {
                         "the only Transfer-Encoding that passes is chunked; use Content-Encoding"},
     [REFUSAL_BODY] = {400, "Bad Request", VLV_BAD_REQUEST,
                       "the request's body is malformed; see RFC 9112, 7.1"},
-    [REFUSAL_SHUTTING_DOWN] = {503, "Service Unavailable", VLV_SHUTTING_DOWN,
-                               "the proxy is shutting down; try again on a new connection"},
     [REFUSAL_UNREACHABLE] = {502, "Bad Gateway", VLV_UPSTREAM_UNREACHABLE,
                              "the engine at %1$s cannot be reached (%2$s); start it, or correct --upstream"},
     [REFUSAL_LATE] = {504, "Gateway Timeout", VLV_UPSTREAM_TIMEOUT,
@@ -48,8 +46,8 @@ static const struct {
 };
 
 static const char *const names[VLV_ERROR_KINDS] = {
-    "bad_request",        "shutting_down", "upstream_unreachable", "upstream_timeout", "upstream_reset",
-    "upstream_malformed", "internal",      "out_of_descriptors",
+    "bad_request", "upstream_unreachable", "upstream_timeout", "upstream_reset", "upstream_malformed",
+    "internal",    "out_of_descriptors",
 };
 
 const char *vlv_error_name(enum vlv_error_kind kind) {

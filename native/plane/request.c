@@ -26,7 +26,7 @@ static void answer(struct client *client, enum refusal refusal, int error, bool 
 /* What has begun is cut: it must not look complete. */
 void request_refuse(struct client *client, enum refusal refusal, int error) {
   struct vlv_plane *plane = client->plane;
-  bool begun = client->status != 0, keep = client->uploaded && !client->last;
+  bool begun = client->status != 0, keep = client->uploaded && !client->last && !plane->retiring;
   if (client->engine != NULL) engine_close(client->engine, true);
   plane->calls.count_error(plane->intake, refusal_kind(refusal));
   if (begun) return client_close(client, VLV_UPSTREAM_FAILED, true);

@@ -6,6 +6,11 @@ void timer_start(struct vlv_plane *plane, struct link *list, struct endpoint *en
   list_append(list, &endpoint->timer);
 }
 
+void timers_restart(struct vlv_plane *plane, struct link *list) {
+  for (struct link *link = list->next; link != list; link = link->next)
+    member_of(struct endpoint, timer, link)->timer_ns = plane->now_ns;
+}
+
 struct endpoint *timer_oldest(struct link *list) {
   return list_empty(list) ? NULL : member_of(struct endpoint, timer, list->next);
 }
@@ -26,6 +31,10 @@ void close_endpoint(struct endpoint *endpoint) {
     engine_close((struct engine *)endpoint, false);
 }
 
+static void silent(struct endpoint *endpoint) {
+  client_expire((struct client *)endpoint);
+}
+
 static void too_late(struct endpoint *endpoint) {
   request_refuse(((struct engine *)endpoint)->client, REFUSAL_LATE, 0);
 }
@@ -37,7 +46,7 @@ static void listen_again(struct vlv_plane *plane) {
 }
 
 void keep_time(struct vlv_plane *plane) {
-  expire(plane, &plane->idle, plane->idle_timeout_ns, close_endpoint);
+  expire(plane, &plane->idle, plane->idle_timeout_ns, silent);
   expire(plane, &plane->pool, plane->keepalive_ns, close_endpoint);
   expire(plane, &plane->connecting, plane->connect_timeout_ns, too_late);
   expire(plane, &plane->ending, LINGER_NS, close_endpoint);

@@ -57,8 +57,10 @@ static void begin(const struct simulation *simulation, struct replica *replica) 
 static void end(struct simulation *simulation, struct replica *replica) {
   struct sliced *sliced = replica->sliced;
   uint32_t before = replica->running;
+  bool calm = sliced->taken.tokens == 0 && sliced->opened_ns <= sliced->last_ns;
   replica->now_s = s_of(sliced->clock_ns);
   sliced->last_ns = sliced->clock_ns;
+  budget_decoded(&sliced->budget, &sliced->pace, sliced->clock_ns, 1, calm);
   replica_end_iteration(simulation, replica, sliced->taken);
   if (replica->running != before || sliced->taken.completed > 0) find_poorest(simulation, replica);
 }
@@ -77,19 +79,31 @@ static void compute(struct simulation *simulation, struct replica *replica, uint
   end(simulation, replica);
 }
 
-static void step(struct simulation *simulation, struct replica *replica, uint64_t until_ns) {
+/* As the sidecar does: when it is time, or after an arrival, a first token or an end. */
+static void look(const struct simulation *simulation, struct replica *replica) {
   struct sliced *sliced = replica->sliced;
   struct standing standing = stand(replica);
-  uint64_t slice_ns = sliced->budget.slice_end_ns;
+  bool was_open = sliced->budget.slice_end_ns > 0;
   struct verdict verdict = budget_decide(&sliced->budget, &standing, sliced->clock_ns);
-  uint64_t next_ns = verdict.wake_ns < until_ns ? verdict.wake_ns : until_ns;
-  if (slice_ns > 0 && !verdict.open) sliced->left_ns += sliced->stop_ns;
-  if (!verdict.open) return compute(simulation, replica, next_ns);
+  sliced->look_ns = verdict.wake_ns;
+  if (was_open && !verdict.open) sliced->left_ns += sliced->stop_ns;
+  if (was_open || !verdict.open) return;
+  sliced->opened_ns = sliced->clock_ns;
+  if (sliced->clock_ns < ns_of(simulation->trace->span_s)) sliced->slices++;
+}
+
+static void stand_still(const struct simulation *simulation, struct sliced *sliced, uint64_t next_ns) {
   uint64_t span_ns = ns_of(simulation->trace->span_s), seen_ns = next_ns < span_ns ? next_ns : span_ns;
-  if (slice_ns == 0) sliced->opened_ns = sliced->clock_ns;
-  if (slice_ns == 0 && sliced->clock_ns < span_ns) sliced->slices++;
   if (seen_ns > sliced->clock_ns) sliced->open_ns += seen_ns - sliced->clock_ns;
   sliced->clock_ns = next_ns;
+}
+
+static void step(struct simulation *simulation, struct replica *replica, uint64_t until_ns) {
+  struct sliced *sliced = replica->sliced;
+  if (sliced->clock_ns >= sliced->look_ns) look(simulation, replica);
+  uint64_t next_ns = sliced->look_ns < until_ns ? sliced->look_ns : until_ns;
+  if (sliced->budget.slice_end_ns > 0) return stand_still(simulation, sliced, next_ns);
+  compute(simulation, replica, next_ns);
 }
 
 void sliced_advance(struct simulation *simulation, struct replica *replica, double until_s) {
@@ -104,6 +118,7 @@ void sliced_arrival(struct replica *replica, double at_s) {
   struct sliced *sliced = replica->sliced;
   if (sliced->budget.slice_end_ns > 0) sliced->left_ns += sliced->stop_ns;
   budget_close(&sliced->budget, ns_of(at_s));
+  sliced->look_ns = 0;
   if (replica->in_flight > 0) return;
   sliced->clock_ns = ns_of(at_s);
   sliced->left_ns = 0;
@@ -112,6 +127,7 @@ void sliced_arrival(struct replica *replica, double at_s) {
 void sliced_first_token(const struct simulation *simulation, struct replica *replica, uint32_t request) {
   uint64_t ttft_ns = replica->sliced->clock_ns - ns_of(simulation->trace->at_s[request]);
   budget_first_token(&replica->sliced->budget, ttft_ns, replica->running);
+  replica->sliced->look_ns = 0;
 }
 
 void sliced_finished(const struct simulation *simulation, struct replica *replica, uint32_t request) {
@@ -120,4 +136,5 @@ void sliced_finished(const struct simulation *simulation, struct replica *replic
   struct account account = {
       .since_ns = first_ns, .last_ns = sliced->clock_ns, .sliced = sliced->opened_ns > first_ns};
   budget_finished(&sliced->budget, &account, simulation->trace->output[request]);
+  sliced->look_ns = 0;
 }

@@ -12,10 +12,12 @@ struct sliced {
   uint64_t left_ns;   /* of the present iteration; 0: none has begun */
   uint64_t last_ns;   /* latest iteration's end: each running stream had a token then */
   uint64_t opened_ns; /* latest slice */
+  uint64_t look_ns;   /* when the policy is asked again */
   uint64_t open_ns;   /* in slices, within the span; so is the next */
   uint64_t slices;
   int64_t poorest_ns;  /* least of first token - SLO x its iteration, over running requests */
   struct intake taken; /* by the present iteration */
+  struct account pace; /* for the engine's baseline */
 };
 
 void sliced_init(struct sliced *sliced, const struct vlv_budget *goal);

@@ -2,23 +2,31 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
 #define SEND_TRIES 1000
 #define SEND_PAUSE_NS 100000
-#define PATIENCE_MS 10
 #define NAME_SIZE 64
 
 union control { /* aligned as the kernel wants it */
   struct cmsghdr header;
-  char space[CMSG_SPACE(HANDOVER_PAGES * sizeof(int))];
+  char space[CMSG_SPACE(HANDOVER_PAGES * sizeof(int)) + CMSG_SPACE(sizeof(struct ucred))];
 };
+
+static int open_socket(void) {
+  int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  return fd >= 0 ? fd : -errno;
+}
+
+static bool is_friend(uid_t user) {
+  return user == geteuid() || user == 0;
+}
 
 /* ---- the socket's name ---- */
 
@@ -29,6 +37,11 @@ static void name_socket(const struct vlv_device_id *device, uint32_t row, char n
   snprintf(name + length, NAME_SIZE - (size_t)length, ".%u", row);
 }
 
+static int open_directory(const char *directory) {
+  int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  return fd >= 0 ? fd : -errno;
+}
+
 /* Through /proc, since a socket's path may not be long and a directory's may. */
 static struct sockaddr_un address_in(int directory_fd, const char *name) {
   struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -36,43 +49,47 @@ static struct sockaddr_un address_in(int directory_fd, const char *name) {
   return address;
 }
 
-/* ---- both ends ---- */
+/* ---- giving ---- */
 
-static int open_socket(void) {
-  int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-  return fd >= 0 ? fd : -errno;
+int handover_open_line(struct handover_line *line) {
+  *line = (struct handover_line){.fd = open_socket(), .row = HANDOVER_NOBODY};
+  return line->fd >= 0 ? 0 : line->fd;
 }
 
-static bool is_friend(int fd) {
-  struct ucred peer;
-  socklen_t size = sizeof peer;
-  if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) return false;
-  return peer.uid == geteuid() || peer.uid == 0;
+void handover_close_line(struct handover_line *line) {
+  if (line->fd >= 0) close(line->fd);
+  *line = (struct handover_line){.fd = -1, .row = HANDOVER_NOBODY};
 }
 
-typedef int attach(int fd, const struct sockaddr *address, socklen_t size);
+/* It is the owner of the very file that is looked at who is spoken to. */
+static int connect_to(int fd, int socket_fd) {
+  struct stat file;
+  struct sockaddr_un address = {.sun_family = AF_UNIX};
+  if (fstat(socket_fd, &file) != 0) return -errno;
+  if (!S_ISSOCK(file.st_mode) || !is_friend(file.st_uid)) return -EPERM;
+  snprintf(address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d", socket_fd);
+  return connect(fd, (struct sockaddr *)&address, sizeof address) == 0 ? 0 : -errno;
+}
 
-static int attach_in(int directory_fd, const char *name, attach *how) {
-  struct sockaddr_un address = address_in(directory_fd, name);
-  int fd = open_socket();
-  if (fd < 0 || how(fd, (struct sockaddr *)&address, sizeof address) == 0) return fd;
-  int error = -errno;
-  close(fd);
+static int connect_in(int fd, int directory_fd, const char *name) {
+  int socket_fd = openat(directory_fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+  if (socket_fd < 0) return -errno;
+  int error = connect_to(fd, socket_fd);
+  close(socket_fd);
   return error;
 }
 
-static int attach_to(const char *directory, const struct vlv_device_id *device, uint32_t row, attach *how) {
+static int lead(struct handover_line *line, const char *directory, const struct vlv_device_id *device,
+                uint32_t row) {
   char name[NAME_SIZE];
-  int directory_fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (directory_fd < 0) return -errno;
+  int directory_fd = open_directory(directory);
+  if (directory_fd < 0) return directory_fd;
   name_socket(device, row, name);
-  if (how == bind) unlinkat(directory_fd, name, 0);
-  int fd = attach_in(directory_fd, name, how);
+  int error = connect_in(line->fd, directory_fd, name);
   close(directory_fd);
-  return fd;
+  line->row = error == 0 ? row : HANDOVER_NOBODY;
+  return error;
 }
-
-/* ---- giving ---- */
 
 static void enclose(struct msghdr *message, const struct parcel *parcel) {
   struct cmsghdr *header = CMSG_FIRSTHDR(message);
@@ -83,17 +100,17 @@ static void enclose(struct msghdr *message, const struct parcel *parcel) {
 }
 
 /* The receiver empties its queue when it wakes. */
-static int send_patiently(int connection, const struct msghdr *message) {
+static int send_patiently(int fd, const struct msghdr *message) {
   const struct timespec pause = {.tv_nsec = SEND_PAUSE_NS};
   for (int tries = 0; tries < SEND_TRIES; tries++) {
-    if (sendmsg(connection, message, MSG_NOSIGNAL) >= 0) return 0;
+    if (sendmsg(fd, message, MSG_NOSIGNAL) >= 0) return 0;
     if (errno != EAGAIN && errno != EINTR && errno != ETOOMANYREFS && errno != ENOBUFS) return -errno;
     nanosleep(&pause, NULL);
   }
   return -ETIMEDOUT;
 }
 
-static int send_parcel(int connection, const struct parcel *parcel) {
+static int send_parcel(int fd, const struct parcel *parcel) {
   union control control = {.space = {0}};
   struct iovec body = {(void *)(uintptr_t)parcel, offsetof(struct parcel, fds)};
   struct msghdr message = {.msg_iov = &body,
@@ -101,32 +118,48 @@ static int send_parcel(int connection, const struct parcel *parcel) {
                            .msg_control = control.space,
                            .msg_controllen = CMSG_SPACE(parcel->count * sizeof(int))};
   enclose(&message, parcel);
-  return send_patiently(connection, &message);
+  return send_patiently(fd, &message);
 }
 
-int handover_send(const char *directory, const struct vlv_device_id *device, uint32_t row,
-                  const struct parcel *parcel) {
-  int fd = attach_to(directory, device, row, connect);
-  if (fd < 0) return fd;
-  int error = is_friend(fd) ? send_parcel(fd, parcel) : -EPERM;
-  close(fd);
-  return error;
+/* A line to one that has died leads to nobody, whoever has its row now. */
+int handover_send(struct handover_line *line, const char *directory, const struct vlv_device_id *device,
+                  uint32_t row, const struct parcel *parcel) {
+  int error = line->row == row ? send_parcel(line->fd, parcel) : -ECONNREFUSED;
+  if (error != -ECONNREFUSED) return error;
+  error = lead(line, directory, device, row);
+  return error < 0 ? error : send_parcel(line->fd, parcel);
 }
 
 /* ---- receiving ---- */
 
-int handover_listen(const char *directory, const struct vlv_device_id *device, uint32_t row) {
-  int fd = attach_to(directory, device, row, bind);
-  if (fd < 0 || listen(fd, VLV_PARTIES_MAX) == 0) return fd;
+static int bind_in(int directory_fd, const char *name) {
+  const int yes = 1;
+  struct sockaddr_un address = address_in(directory_fd, name);
+  unlinkat(directory_fd, name, 0);
+  int fd = open_socket();
+  if (fd < 0) return fd;
+  bool bound = setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &yes, sizeof yes) == 0 &&
+               bind(fd, (struct sockaddr *)&address, sizeof address) == 0;
+  if (bound) return fd;
   int error = -errno;
   close(fd);
   return error;
 }
 
+int handover_listen(const char *directory, const struct vlv_device_id *device, uint32_t row) {
+  char name[NAME_SIZE];
+  int directory_fd = open_directory(directory);
+  if (directory_fd < 0) return directory_fd;
+  name_socket(device, row, name);
+  int fd = bind_in(directory_fd, name);
+  close(directory_fd);
+  return fd;
+}
+
 void handover_unlisten(int listener, const char *directory, const struct vlv_device_id *device,
                        uint32_t row) {
   char name[NAME_SIZE];
-  int directory_fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  int directory_fd = open_directory(directory);
   name_socket(device, row, name);
   if (directory_fd >= 0) {
     unlinkat(directory_fd, name, 0);
@@ -135,47 +168,55 @@ void handover_unlisten(int listener, const char *directory, const struct vlv_dev
   close(listener);
 }
 
-static void drop(const int *fds, uint32_t count) {
-  for (uint32_t i = 0; i < count; i++) close(fds[i]);
+struct enclosed { /* what a message carries besides its body */
+  uint32_t count;
+  bool from_friend;
+};
+
+static void take_out_one(struct cmsghdr *header, struct parcel *parcel, struct enclosed *enclosed) {
+  if (header->cmsg_level != SOL_SOCKET) return;
+  if (header->cmsg_type == SCM_RIGHTS) {
+    enclosed->count = (uint32_t)((header->cmsg_len - CMSG_LEN(0)) / sizeof(int));
+    memcpy(parcel->fds, CMSG_DATA(header), enclosed->count * sizeof(int));
+  } else if (header->cmsg_type == SCM_CREDENTIALS) {
+    struct ucred sender;
+    memcpy(&sender, CMSG_DATA(header), sizeof sender);
+    enclosed->from_friend = is_friend(sender.uid);
+  }
 }
 
-static uint32_t take_out(struct msghdr *message, int fds[HANDOVER_PAGES]) {
-  struct cmsghdr *header = CMSG_FIRSTHDR(message);
-  if (header == NULL || header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) return 0;
-  uint32_t count = (uint32_t)((header->cmsg_len - CMSG_LEN(0)) / sizeof(int));
-  memcpy(fds, CMSG_DATA(header), count * sizeof(int));
-  return count;
+static struct enclosed take_out(struct msghdr *message, struct parcel *parcel) {
+  struct enclosed enclosed = {0};
+  for (struct cmsghdr *header = CMSG_FIRSTHDR(message); header != NULL; header = CMSG_NXTHDR(message, header))
+    take_out_one(header, parcel, &enclosed);
+  return enclosed;
 }
 
 /* Its numbers are looked at by the ledger, which knows what was handed by whom. */
-static bool is_whole(const struct parcel *parcel, ssize_t length, uint32_t fds) {
+static bool is_whole(const struct parcel *parcel, ssize_t length, struct enclosed enclosed) {
   bool right_size = length == (ssize_t)offsetof(struct parcel, fds);
-  return right_size && parcel->count == fds && parcel->from < VLV_PARTIES_MAX;
+  return right_size && enclosed.from_friend && parcel->count == enclosed.count &&
+         parcel->from < VLV_PARTIES_MAX;
 }
 
-/* A giver sends as soon as it is connected; one that does not is left standing. */
-static bool read_parcel(int connection, struct parcel *parcel) {
+/* -errno: there is none; 0: it was not one of ours. */
+static int read_parcel(int listener, struct parcel *parcel) {
   union control control;
-  struct pollfd arrival = {.fd = connection, .events = POLLIN};
   struct iovec body = {parcel, offsetof(struct parcel, fds)};
   struct msghdr message = {.msg_iov = &body,
                            .msg_iovlen = 1,
                            .msg_control = control.space,
                            .msg_controllen = sizeof control.space};
-  if (poll(&arrival, 1, PATIENCE_MS) != 1) return false;
-  ssize_t length = recvmsg(connection, &message, MSG_CMSG_CLOEXEC);
-  uint32_t fds = length >= 0 ? take_out(&message, parcel->fds) : 0;
-  if (is_whole(parcel, length, fds)) return true;
-  drop(parcel->fds, fds);
-  return false;
+  ssize_t length = recvmsg(listener, &message, MSG_CMSG_CLOEXEC);
+  if (length < 0) return -errno;
+  struct enclosed enclosed = take_out(&message, parcel);
+  if (is_whole(parcel, length, enclosed)) return 1;
+  for (uint32_t i = 0; i < enclosed.count; i++) close(parcel->fds[i]);
+  return 0;
 }
 
 int handover_receive(int listener, struct parcel *parcel) {
-  for (;;) {
-    int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-    if (fd < 0) return 0;
-    bool whole = is_friend(fd) && read_parcel(fd, parcel);
-    close(fd);
-    if (whole) return 1;
-  }
+  int came = 0;
+  while (came == 0 || came == -EINTR) came = read_parcel(listener, parcel);
+  return came == 1;
 }

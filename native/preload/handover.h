@@ -1,8 +1,9 @@
 /* handover.h - memory on its way from one pool to another: exported handles over a unix socket.
  *
- * The receiver listens on `pages.<device id>.<row>` in the runtime directory. A giver connects, sends a
- * message of up to HANDOVER_PAGES pages, each with its number in the ledger and its descriptor, and goes.
- * Each side looks who the other is: another user's process is not spoken to, but for root's.
+ * The receiver listens on `pages.<device id>.<row>` in the runtime directory, for datagrams of up to
+ * HANDOVER_PAGES pages, each with its number in the ledger and its descriptor. A giver keeps its line to the
+ * row that it gave to last: so a parcel is one call of each. Each side looks who the other is: another user's
+ * process is not spoken to, but for root's.
  */
 #ifndef VALVE_PRELOAD_HANDOVER_H
 #define VALVE_PRELOAD_HANDOVER_H
@@ -12,6 +13,7 @@
 #include "valve/ledger.h"
 
 #define HANDOVER_PAGES 64u
+#define HANDOVER_NOBODY UINT32_MAX
 
 struct parcel {
   uint32_t from; /* row of the giver */
@@ -24,10 +26,18 @@ struct parcel {
 int handover_listen(const char *directory, const struct vlv_device_id *device, uint32_t row);
 void handover_unlisten(int listener, const char *directory, const struct vlv_device_id *device, uint32_t row);
 
+struct handover_line {
+  int fd;
+  uint32_t row; /* HANDOVER_NOBODY: it leads nowhere yet */
+};
+
+/* One that leads nowhere. -errno. */
+int handover_open_line(struct handover_line *line);
+void handover_close_line(struct handover_line *line);
 /* Sends a parcel to that row's socket; its descriptors stay the caller's. 0; -errno: -ECONNREFUSED or -ENOENT
  * nobody listens, -EPERM another user, -ETIMEDOUT it did not take it within 100 ms. */
-int handover_send(const char *directory, const struct vlv_device_id *device, uint32_t row,
-                  const struct parcel *parcel);
+int handover_send(struct handover_line *line, const char *directory, const struct vlv_device_id *device,
+                  uint32_t row, const struct parcel *parcel);
 /* The next parcel that lies there, from any giver; its descriptors are the caller's. 1; 0: there is none. */
 int handover_receive(int listener, struct parcel *parcel);
 

@@ -10,7 +10,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "handover.h"
 #include "rank.h"
 #include "words.h"
 
@@ -78,7 +77,9 @@ static int make_ranges(struct pool *pool, int device, uint32_t slots) {
   if (vmm_make_page(&pool->vmm, device, &pool->quarantine) != 0) return -ENOMEM;
   int error = range_create(&pool->stage, &pool->vmm, device, POOL_STAGE_PAGES, pool->quarantine);
   if (error == 0) error = clear_quarantine(pool);
-  return error < 0 ? error : range_create(&pool->range, &pool->vmm, device, slots, pool->quarantine);
+  if (error == 0) error = range_create(&pool->range, &pool->vmm, device, slots, pool->quarantine);
+  pool->range.rests = !pool->online;
+  return error;
 }
 
 static int make_lists(struct pool *pool, uint32_t slots) {
@@ -99,7 +100,7 @@ static int join_ledger(struct pool *pool, const struct order *order, uint32_t sl
                              &pool->party);
   if (error < 0) return error;
   pool->listener = handover_listen(order->directory, &pool->device, vlv_party_row_index(pool->party));
-  return pool->listener < 0 ? pool->listener : 0;
+  return pool->listener < 0 ? pool->listener : handover_open_line(&pool->line);
 }
 
 /* Signals are for the application's own threads. */
@@ -150,6 +151,7 @@ static void release_memory(struct pool *pool) {
 static void leave_ledger(struct pool *pool) {
   if (pool->listener >= 0)
     handover_unlisten(pool->listener, pool->directory, &pool->device, vlv_party_row_index(pool->party));
+  handover_close_line(&pool->line);
   vlv_party_release(pool->party);
   vlv_ledger_close(pool->ledger);
 }
@@ -202,7 +204,7 @@ static struct pool *begin_pool(struct halt *halt) {
   pool->halt = halt;
   pool->online = order.online;
   pool->directory = order.directory;
-  pool->listener = -1;
+  pool->listener = pool->line.fd = -1;
   int error = set_up(pool, &order);
   if (error == 0) error = start_thread(pool);
   if (error == 0) {

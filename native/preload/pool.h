@@ -17,6 +17,7 @@
 #include <pthread.h>
 
 #include "halt.h"
+#include "handover.h"
 #include "range.h"
 #include "valve/pool.h"
 
@@ -52,16 +53,18 @@ struct pool {
   uint32_t *asked; /* slots that an online engine was asked to do without, in epoch `asked_epoch` */
   uint32_t asked_count, asked_epoch;
   uint64_t asked_ns;
-  const struct pool_page *leaving; /* during a remap: what was in its slots */
   struct vlv_pool_table *table;
   struct vlv_ledger *ledger;
   struct vlv_party *party;
   const char *directory;
   struct vlv_device_id device;
   int listener;
+  struct handover_line line; /* to the pool that was given to last */
   pthread_t thread;
   _Atomic bool ends; /* the thread is to end */
   uint64_t retry_ns; /* after an error of the driver: no page is made, staged or placed before */
+  uint32_t seen;     /* the ledger's count of changes, when it was last looked at */
+  uint64_t news_ns;  /* and when it had last grown */
 };
 
 /* `size` bytes, rounded up to pages, behind what was allocated before; NULL: there is no order for a pool, it
@@ -82,12 +85,14 @@ bool pool_give(struct pool *pool);
 bool pool_take(struct pool *pool);
 /* Gives pages up that are not in the range: to another pool that has room, else to the driver. */
 void pool_pass_on(struct pool *pool, const struct pool_page *pages, uint32_t count);
-/* As range_remap(), with the channels of a tenant off the hardware; then `done` with what follows before they
- * run again. -EIO, -ETIMEDOUT: nothing has changed. */
+/* As range_remap(), with the channels of a tenant off the hardware, up to POOL_STAGE_PAGES at a time: what
+ * was remapped first is on its way while the rest is. After each part `done` with what follows before they
+ * run again. -EIO, -ETIMEDOUT: nothing has changed in the part that failed, nor in those behind it. */
 struct remap {
   struct range *range;
   const uint32_t *slots;
   const vmm_memory *memories;
+  const struct pool_page *leaving; /* what is in these slots, if that goes */
   uint32_t count;
   void (*done)(struct pool *pool, const struct remap *remap);
 };

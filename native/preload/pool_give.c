@@ -3,7 +3,6 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "handover.h"
 #include "pool.h"
 #include "victims.h"
 #include "words.h"
@@ -21,23 +20,38 @@ static void drop(struct pool *pool, struct pool_page page) {
   vlv_page_free(pool->party, page.page);
 }
 
+struct sending { /* a parcel, and what its descriptors keep: released when it has gone, since somebody waits
+                  */
+  struct parcel parcel;
+  vmm_memory memories[HANDOVER_PAGES];
+};
+
 /* A page that cannot be enclosed is dropped. */
-static void enclose(struct pool *pool, struct pool_page page, uint32_t to, struct parcel *parcel) {
+static void enclose(struct pool *pool, struct pool_page page, uint32_t to, struct sending *sending) {
+  struct parcel *parcel = &sending->parcel;
   int fd;
   if (vmm_export(&pool->vmm, page.memory, &fd) != 0) {
     drop(pool, page);
     return;
   }
   if (vlv_page_hand(pool->party, page.page, to) == 0) {
+    sending->memories[parcel->count] = page.memory;
     parcel->pages[parcel->count] = page.page;
     parcel->fds[parcel->count++] = fd;
   } else {
     close(fd);
+    pool->vmm.release(page.memory);
   }
-  pool->vmm.release(page.memory); /* the descriptor keeps it */
 }
 
-/* Nobody has it: its memory goes with its descriptor. */
+static void let_go(struct pool *pool, const struct sending *sending) {
+  for (uint32_t i = 0; i < sending->parcel.count; i++) {
+    close(sending->parcel.fds[i]);
+    pool->vmm.release(sending->memories[i]);
+  }
+}
+
+/* Nobody has it: its memory has gone with its descriptor. */
 static void take_back(struct pool *pool, const struct parcel *parcel, uint32_t to) {
   for (uint32_t i = 0; i < parcel->count; i++)
     if (vlv_page_take_back(pool->party, parcel->pages[i], to) == 0)
@@ -45,12 +59,13 @@ static void take_back(struct pool *pool, const struct parcel *parcel, uint32_t t
 }
 
 static void send_parcel(struct pool *pool, const struct pool_page *pages, uint32_t count, uint32_t to) {
-  struct parcel parcel = {.from = vlv_party_row_index(pool->party)};
-  for (uint32_t i = 0; i < count; i++) enclose(pool, pages[i], to, &parcel);
-  bool sent = parcel.count > 0 && handover_send(pool->directory, &pool->device, to, &parcel) == 0;
-  for (uint32_t i = 0; i < parcel.count; i++) close(parcel.fds[i]);
-  if (!sent) take_back(pool, &parcel, to);
-  vlv_ledger_announce(pool->ledger);
+  struct sending sending = {.parcel.from = vlv_party_row_index(pool->party)};
+  for (uint32_t i = 0; i < count; i++) enclose(pool, pages[i], to, &sending);
+  bool any = sending.parcel.count > 0;
+  bool sent = any && handover_send(&pool->line, pool->directory, &pool->device, to, &sending.parcel) == 0;
+  if (sent) vlv_ledger_announce(pool->ledger);
+  let_go(pool, &sending);
+  if (!sent) take_back(pool, &sending.parcel, to);
 }
 
 void pool_pass_on(struct pool *pool, const struct pool_page *pages, uint32_t count) {
@@ -66,7 +81,7 @@ void pool_pass_on(struct pool *pool, const struct pool_page *pages, uint32_t cou
 /* ---- out of the range ---- */
 
 static void pass_leaving_on(struct pool *pool, const struct remap *remap) {
-  pool_pass_on(pool, pool->leaving, remap->count);
+  pool_pass_on(pool, remap->leaving, remap->count);
 }
 
 /* Memory first, since somebody waits for it. */
@@ -80,25 +95,27 @@ static void give_up(struct pool *pool, const struct remap *remap) {
   vlv_pool_table_tell(pool->table);
 }
 
-/* Shows the quarantine page in these slots; then `done` with pool->leaving, which is what was there. */
-static int quarantine(struct pool *pool, struct remap remap, struct pool_page *leaving) {
+/* Shows the quarantine page in these slots. */
+static int quarantine(struct pool *pool, struct remap remap) {
   vmm_memory *memories = malloc(remap.count * sizeof *memories);
   for (uint32_t i = 0; memories != NULL && i < remap.count; i++) memories[i] = pool->quarantine;
   remap.memories = memories;
-  pool->leaving = leaving;
   int error = memories != NULL ? pool_remap(pool, &remap) : -ENOMEM;
   free(memories);
   return error;
 }
 
-static int quarantine_slots(struct pool *pool, const uint32_t *slots, uint32_t count) {
+/* How many have gone: all, or those of the parts before the one that failed. */
+static uint32_t quarantine_slots(struct pool *pool, const uint32_t *slots, uint32_t count) {
+  uint32_t before = atomic_load(&pool->backed);
   struct pool_page *leaving = malloc(count * sizeof *leaving);
   for (uint32_t i = 0; leaving != NULL && i < count; i++)
     leaving[i] = (struct pool_page){pool->pages[slots[i]], pool->range.memory[slots[i]]};
-  struct remap remap = {.range = &pool->range, .slots = slots, .count = count, .done = give_up};
-  int error = leaving != NULL ? quarantine(pool, remap, leaving) : -ENOMEM;
+  struct remap remap = {
+      .range = &pool->range, .slots = slots, .leaving = leaving, .count = count, .done = give_up};
+  if (leaving != NULL) quarantine(pool, remap);
   free(leaving);
-  return error;
+  return before - atomic_load(&pool->backed);
 }
 
 /* ---- pages that have not come into the range yet: they cost nobody anything ---- */
@@ -116,8 +133,12 @@ static uint32_t give_staged(struct pool *pool, uint32_t wanted) {
   uint32_t first = pool->staged.count - count;
   if (count == 0 || (pool->online && pool->clearing == POOL_CLEAR_UNDER_WAY)) return 0;
   for (uint32_t i = 0; i < count; i++) slots[i] = first + i;
-  struct remap remap = {.range = &pool->stage, .slots = slots, .count = count, .done = pass_leaving_on};
-  if (quarantine(pool, remap, &pool->staged.items[first]) < 0) return 0;
+  struct remap remap = {.range = &pool->stage,
+                        .slots = slots,
+                        .leaving = &pool->staged.items[first],
+                        .count = count,
+                        .done = pass_leaving_on};
+  if (quarantine(pool, remap) < 0) return 0;
   pool->staged.count = first;
   return count;
 }
@@ -157,10 +178,10 @@ static bool reclaim(struct pool *pool, uint32_t wanted) {
   uint64_t began_ns = vlv_now_ns();
   uint32_t *slots = malloc(wanted * sizeof *slots);
   uint32_t count = slots != NULL ? choose(pool, wanted, false, slots) : 0;
-  bool done = count > 0 && quarantine_slots(pool, slots, count) == 0;
-  if (done) account(pool, count, began_ns);
+  if (count > 0) count = quarantine_slots(pool, slots, count);
+  if (count > 0) account(pool, count, began_ns);
   free(slots);
-  return done;
+  return count > 0;
 }
 
 /* ---- an online engine: what it does not use and has agreed to lose ---- */
@@ -191,17 +212,18 @@ static uint32_t settle(struct pool *pool, bool agrees, uint32_t wanted) {
 }
 
 static void back_again(struct pool *pool, uint32_t count) {
-  for (uint32_t i = 0; i < count; i++) vlv_pool_table_back(pool->table, pool->asked[i]);
+  for (uint32_t i = 0; i < count; i++)
+    if (pool->pages[pool->asked[i]] != POOL_NO_PAGE) vlv_pool_table_back(pool->table, pool->asked[i]);
   vlv_pool_table_tell(pool->table);
 }
 
 /* What the engine had submitted before it agreed may still write there. */
 static bool take_from_online(struct pool *pool, uint32_t count) {
   uint64_t began_ns = vlv_now_ns();
-  bool done = pool->vmm.synchronise() == 0 && quarantine_slots(pool, pool->asked, count) == 0;
-  if (done) account(pool, count, began_ns);
-  if (!done) back_again(pool, count);
-  return done;
+  uint32_t gone = pool->vmm.synchronise() == 0 ? quarantine_slots(pool, pool->asked, count) : 0;
+  if (gone > 0) account(pool, gone, began_ns);
+  if (gone < count) back_again(pool, count);
+  return gone > 0;
 }
 
 static bool shrink(struct pool *pool, uint32_t wanted) {

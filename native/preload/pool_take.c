@@ -1,7 +1,6 @@
 /* What our share permits comes: leased, made, cleared, placed. */
 #include <unistd.h>
 
-#include "handover.h"
 #include "pool.h"
 #include "words.h"
 
@@ -86,9 +85,7 @@ static int remap_stage(struct pool *pool, const vmm_memory *memories, uint32_t c
 /* What was there is in the range by now. If this fails, it is also in the stage, until that is filled anew.
  */
 static void empty_stage(struct pool *pool) {
-  vmm_memory memories[POOL_STAGE_PAGES] = {0};
-  for (uint32_t i = 0; i < pool->staged.count; i++) memories[i] = pool->quarantine;
-  remap_stage(pool, memories, pool->staged.count);
+  if (range_unmap(&pool->stage, 0, pool->staged.count) < 0) pool_failed(pool);
   pool->staged.count = 0;
   pool->clearing = POOL_CLEAR_NONE;
 }
@@ -169,15 +166,16 @@ static bool place(struct pool *pool) {
   if (pool->clearing != POOL_CLEAR_DONE || !may_try(pool)) return false;
   find_slots(pool, pool->staged.count, slots);
   for (uint32_t i = 0; i < pool->staged.count; i++) memories[i] = pool->staged.items[i].memory;
-  struct remap remap = {&pool->range, slots, memories, pool->staged.count, show};
+  struct remap remap = {
+      .range = &pool->range, .slots = slots, .memories = memories, .count = pool->staged.count, .done = show};
   if (pool->staged.count > 0 && pool_remap(pool, &remap) < 0) return false;
   empty_stage(pool);
   return true;
 }
 
 bool pool_take(struct pool *pool) {
-  bool worked = place(pool);
-  worked = lease(pool) || worked;
-  worked = begin_clearing(pool) || worked;
-  return end_clearing(pool) || worked;
+  bool worked = begin_clearing(pool);
+  worked = end_clearing(pool) || worked;
+  worked = place(pool) || worked;
+  return lease(pool) || worked;
 }

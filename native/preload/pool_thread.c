@@ -1,5 +1,6 @@
 /* The pool's thread: what is due, in its order; and the stop around a remap. */
 #include <errno.h>
+#include <sched.h>
 
 #include "pool.h"
 #include "urgent.h"
@@ -9,6 +10,7 @@
 #define WAITING_NS 2000000ull /* and whether the gate is open, or the engine has agreed */
 #define IDLE_NS 20000000ull   /* and what the engine wants, and who has died */
 #define ERROR_PAUSE_NS 100000000ull
+#define HURRY_NS 2000000ull /* from a change of the ledger on */
 
 void pool_failed(struct pool *pool) {
   count64(&pool_row(pool)->errors, 1);
@@ -25,10 +27,24 @@ static int stand_still(struct pool *pool, bool *own) {
   return -EIO;
 }
 
+static struct remap part_of(const struct remap *remap, uint32_t first) {
+  struct remap part = *remap;
+  uint32_t rest = remap->count - first;
+  part.slots += first;
+  part.memories += first;
+  part.leaving = remap->leaving != NULL ? remap->leaving + first : NULL;
+  part.count = rest < POOL_STAGE_PAGES ? rest : POOL_STAGE_PAGES;
+  return part;
+}
+
 static int remap_and_finish(struct pool *pool, const struct remap *remap) {
-  int error = range_remap(remap->range, remap->slots, remap->memories, remap->count);
-  if (error == 0) remap->done(pool, remap);
-  return error;
+  for (uint32_t first = 0; first < remap->count; first += POOL_STAGE_PAGES) {
+    struct remap part = part_of(remap, first);
+    int error = range_remap(part.range, part.slots, part.memories, part.count);
+    if (error < 0) return error;
+    part.done(pool, &part);
+  }
+  return 0;
 }
 
 static int remap_stopped(struct pool *pool, const struct remap *remap) {
@@ -60,18 +76,38 @@ static uint64_t nap_ns(const struct pool *pool) {
   return waits ? WAITING_NS : IDLE_NS;
 }
 
+/* What an online engine is owed comes within the time of a few calls: it does not sleep meanwhile, since to
+ * be woken takes as long. */
+static void wait_for_what_is_due(struct pool *pool) {
+  uint64_t end_ns = pool->news_ns + HURRY_NS;
+  if (!pool->online || vlv_now_ns() >= end_ns || !vlv_party_awaits(pool->party)) return;
+  while (vlv_ledger_changes(pool->ledger) == pool->seen && vlv_now_ns() < end_ns) sched_yield();
+}
+
+static void look_for_news(struct pool *pool) {
+  uint32_t seen = vlv_ledger_changes(pool->ledger);
+  if (seen != pool->seen) pool->news_ns = vlv_now_ns();
+  pool->seen = seen;
+}
+
+/* Somebody waits for what a tenant gives, and an online engine for what it receives: that comes first. */
+static bool work(struct pool *pool) {
+  bool worked = pool->online ? pool_receive(pool) : pool_give(pool);
+  worked = (pool->online ? pool_give(pool) : pool_receive(pool)) || worked;
+  return pool_take(pool) || worked;
+}
+
 void *pool_main(void *argument) {
   struct pool *pool = argument;
   be_urgent();
   pool->vmm.set_context(pool->context);
   vmm_spare_captures(&pool->vmm);
   while (!atomic_load(&pool->ends)) {
-    uint32_t seen = vlv_ledger_changes(pool->ledger);
+    look_for_news(pool);
+    if (work(pool)) continue;
     look_around(pool);
-    bool worked = pool_receive(pool);
-    worked = pool_give(pool) || worked;
-    worked = pool_take(pool) || worked;
-    if (!worked) vlv_ledger_wait(pool->ledger, seen, vlv_now_ns() + nap_ns(pool));
+    wait_for_what_is_due(pool);
+    vlv_ledger_wait(pool->ledger, pool->seen, vlv_now_ns() + nap_ns(pool));
   }
   return NULL;
 }

@@ -17,8 +17,10 @@
 enum { NAME_SIZE = 96, LOCK_TRIES = 1000 };
 
 static int header_now(const struct file_kind *kind, struct vlv_header *header) {
-  *header = (struct vlv_header){
-      .magic = kind->magic, .layout_version = VLV_LAYOUT_VERSION, .file_size = kind->size};
+  *header = (struct vlv_header){.magic = kind->magic,
+                                .layout_version = VLV_LAYOUT_VERSION,
+                                .file_size = kind->size,
+                                .layout_minor = VLV_LAYOUT_MINOR};
   int error = boot_id_read(header->boot_id);
   return error < 0 ? error : monotonic_offset_read(&header->monotonic_offset_ns);
 }

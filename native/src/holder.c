@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "devices.h"
+#include "minor.h"
 #include "name.h"
 #include "rowlock.h"
 #include "segment.h"
@@ -30,6 +31,7 @@ static int begin(struct vlv_node *node, struct vlv_holder *holder, const char *n
   if (error < 0) return error;
   store64(&holder->row->owner_pid, 0);
   name_copy(holder->row->name, name);
+  row_speak(&holder->row->speaks);
   claim_begin(holder, mask, (uint64_t)getpid());
   return 0;
 }

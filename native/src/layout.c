@@ -8,6 +8,7 @@
 
 static const struct vlv_layout_entry entries[] = {
     SIZE(vlv_header),
+    FIELD(vlv_header, layout_minor),
     SIZE(vlv_holder_row),
     FIELD(vlv_holder_row, owner_pid),
     FIELD(vlv_holder_row, device_mask),
@@ -18,6 +19,7 @@ static const struct vlv_layout_entry entries[] = {
     FIELD(vlv_holder_row, closes),
     FIELD(vlv_holder_row, lapses),
     FIELD(vlv_holder_row, name),
+    FIELD(vlv_holder_row, speaks),
     SIZE(vlv_holders_file),
     FIELD(vlv_holders_file, generation),
     FIELD(vlv_holders_file, device_count),
@@ -58,6 +60,7 @@ static const struct vlv_layout_entry entries[] = {
     FIELD(vlv_tenant_row, max_stopped_ns),
     FIELD(vlv_tenant_row, breathers),
     FIELD(vlv_tenant_row, breathes_until_ns),
+    FIELD(vlv_tenant_row, speaks),
     FIELD(vlv_tenant_row, tokens),
     FIELD(vlv_tenant_row, input_tokens),
     FIELD(vlv_tenant_row, tokens_at_ns),
@@ -102,6 +105,7 @@ static const struct vlv_layout_entry entries[] = {
     FIELD(vlv_pool_head, epoch),
     FIELD(vlv_pool_head, seen),
     FIELD(vlv_pool_head, wanted),
+    FIELD(vlv_pool_head, told_ns),
 };
 
 const struct vlv_layout_entry *vlv_layout(uint32_t *count) {
@@ -109,7 +113,7 @@ const struct vlv_layout_entry *vlv_layout(uint32_t *count) {
   return entries;
 }
 
-/* What docs/protocol.md and version 1 promise. */
+/* What docs/protocol.md promises, of every minor of this version. */
 _Static_assert(sizeof(struct vlv_header) == 64, "header");
 _Static_assert(sizeof(struct vlv_holder_row) == 192, "holder row");
 _Static_assert(sizeof(struct vlv_tenant_row) == 2304, "tenant row");

@@ -96,6 +96,14 @@ uint32_t vlv_party_excess(const struct vlv_party *party) {
   return all == 0 ? 0 : (uint32_t)((excess * own + all - 1) / all);
 }
 
+bool vlv_party_awaits(const struct vlv_party *party) {
+  struct vlv_page_counts counts;
+  vlv_ledger_count(party->ledger, &counts);
+  bool online = is_online(party), owed = held(&counts, !online) > share(&counts, !online);
+  bool has_room = room_of(party->ledger, &counts, party->index, online) > 0;
+  return counts.arriving[party->index] > 0 || (owed && has_room);
+}
+
 int vlv_party_recipient(const struct vlv_party *party, uint32_t *room) {
   struct vlv_page_counts counts;
   int found = -ENOENT;

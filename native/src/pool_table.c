@@ -108,6 +108,7 @@ void vlv_pool_table_lose(struct vlv_pool_table *table, uint32_t page) {
 }
 
 uint32_t vlv_pool_table_tell(struct vlv_pool_table *table) {
+  store64(&table->head->told_ns, vlv_now_ns());
   uint32_t epoch = add32(&table->head->epoch, 1);
   word_wake(&table->head->epoch);
   return epoch;

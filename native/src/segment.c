@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "file.h"
@@ -56,6 +57,18 @@ void vlv_node_close(struct vlv_node *node) {
   if (node->holders_fd >= 0) close(node->holders_fd);
   if (node->tenants_fd >= 0) close(node->tenants_fd);
   free(node);
+}
+
+/* A host that closes descriptors which it does not know has other files under their numbers later. */
+static bool has_lost_its_name(int fd, const struct file_kind *kind) {
+  struct stat file;
+  if (fstat(fd, &file) != 0 || !S_ISREG(file.st_mode)) return false;
+  return file.st_size == (off_t)kind->size && file.st_nlink == 0;
+}
+
+int vlv_node_is_removed(const struct vlv_node *node) {
+  return has_lost_its_name(node->holders_fd, &holders_kind) ||
+         has_lost_its_name(node->tenants_fd, &tenants_kind);
 }
 
 const struct vlv_holders_file *vlv_node_holders(const struct vlv_node *node) {

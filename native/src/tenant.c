@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "identity.h"
+#include "minor.h"
 #include "name.h"
 #include "rowlock.h"
 #include "segment.h"
@@ -80,6 +81,7 @@ static void fill_row(struct vlv_tenant *tenant, const char *job, uint32_t rank) 
   reset_breather(row);
   reset_tokens(row);
   reset_shim(row);
+  row_speak(&row->speaks);
   store64(&row->owner_pid, (uint64_t)getpid());
 }
 

@@ -4,37 +4,7 @@
 
 #include "interleaving_world.h"
 
-/* The test itself is too small for the scenario. */
-static _Noreturn void give_up(const char *what) {
-  fprintf(stderr, "test_interleaving: %s is too small\n", what);
-  exit(2);
-}
-
-/* ---- one access ---- */
-
-/* false: it is in the log, told() has its value. */
-static bool happens(bool is_step) {
-  struct log_of_thread *log = &world.threads[current];
-  if (position < log->length) {
-    position++;
-    return false;
-  }
-  if (is_step && moved) longjmp(step_is_over, 1);
-  moved = moved || is_step;
-  return true;
-}
-
-static uint64_t told(void) {
-  return world.threads[current].entries[position - 1];
-}
-
-static uint64_t tell(uint64_t value) {
-  struct log_of_thread *log = &world.threads[current];
-  if (log->length == LOG_MAX) give_up("LOG_MAX");
-  log->entries[log->length++] = value;
-  position++;
-  return value;
-}
+/* ---- shared words ---- */
 
 static bool within(const void *word, const void *memory, size_t size) {
   return (const char *)word >= (const char *)memory && (const char *)word < (const char *)memory + size;
@@ -129,9 +99,8 @@ uint32_t add32(VLV_ATOMIC(uint32_t) * word, uint32_t by) {
 
 static void begin_next_operation(int thread) {
   struct log_of_thread *log = &world.threads[thread];
-  memset(log->entries, 0, log->length * sizeof log->entries[0]);
+  forget_log(log);
   log->status = READY;
-  log->length = 0;
   log->deadline_ns = 0;
   if (!is_agent(thread)) log->operation++;
 }

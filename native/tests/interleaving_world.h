@@ -1,20 +1,8 @@
 /* The world of the interleaving test: the shared words, and threads that run the library's own protocol code
- * one shared access at a time.
- *
- * How a thread is stopped between two accesses and copied: every access and its result is logged. To make one
- * step, the thread's present operation (one close, one turn of an agent, ...) is run from its beginning;
- * accesses in the log are answered from it and change nothing, the next one is done for real and logged, and
- * when the code asks for the one after that, longjmp() leaves it. So a thread is its operation's number and a
- * log: plain data.
- *
- * The access that a step does for real may be followed by silent ones: those to words that no other thread
- * reads or that nobody writes. */
+ * one shared access at a time (interleaving_replay.h). */
 #ifndef VALVE_TESTS_INTERLEAVING_WORLD_H
 #define VALVE_TESTS_INTERLEAVING_WORLD_H
 
-#include <setjmp.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "valve/node.h"
@@ -101,16 +89,15 @@ static struct vlv_tenant_row tenant_rows_memory[AGENTS_MAX];
 static struct vlv_tenant tenants[AGENTS_MAX];
 static struct vlv_holder holders[HOLDER_THREADS_MAX];
 
-static int current;     /* the thread that runs */
-static int position;    /* accesses of its operation so far */
-static bool moved;      /* its step is done: the next access ends it */
 static int clock_reads; /* of this operation */
 static uint64_t first_read_ns;
 static uint32_t delayed_claim; /* BUMP_BEFORE_STORE: + 1 */
 static enum operation running;
-static jmp_buf step_is_over;
 
 const struct row_table holder_rows = {0, 1, VLV_HOLDERS_MAX};
+
+#define TEST "test_interleaving"
+#include "interleaving_replay.h"
 
 static bool is_agent(int thread) {
   return thread < AGENTS_MAX;

@@ -1,11 +1,8 @@
 /* The world of the ledger's interleaving test: two pages, three rows, and parties that run the library's own
- * page.c one shared access at a time, as the node segment's test does (interleaving_world.h). */
+ * page.c one shared access at a time (interleaving_replay.h). */
 #ifndef VALVE_TESTS_LEDGER_WORLD_H
 #define VALVE_TESTS_LEDGER_WORLD_H
 
-#include <setjmp.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "valve/ledger.h"
@@ -54,50 +51,15 @@ static struct vlv_pages_file file;
 static struct vlv_ledger shared = {.fd = -1, .file = &file};
 static struct vlv_party parties[THREADS_MAX];
 
-static int current;
-static int position; /* accesses of its operation so far */
-static bool moved;   /* its step is done: the next access ends it */
 /* NO_SECOND_SUM: the operation is a lease, and a swap of it has succeeded. */
 static bool leases, has_leased;
 static int first_look[ROWS]; /* LOCK_BEFORE_WORD: what the operation's first look at the lock showed, + 1 */
-static jmp_buf step_is_over;
-static bool direct; /* nothing is logged, all of an operation is done at once */
-static uint64_t direct_value;
-
 const struct row_table party_rows = {0, 1, ROWS};
 
-static _Noreturn void give_up(const char *what) {
-  fprintf(stderr, "test_ledger_interleaving: %s is too small\n", what);
-  exit(2);
-}
+#define TEST "test_ledger_interleaving"
+#include "interleaving_replay.h"
 
-/* ---- one access ---- */
-
-static bool happens(bool is_step) {
-  if (direct) return true;
-  struct log_of_thread *log = &world.threads[current];
-  if (position < log->length) {
-    position++;
-    return false;
-  }
-  if (is_step && moved) longjmp(step_is_over, 1);
-  moved = moved || is_step;
-  return true;
-}
-
-static uint64_t told(void) {
-  return direct ? direct_value : world.threads[current].entries[position - 1];
-}
-
-static uint64_t tell(uint64_t value) {
-  direct_value = value;
-  if (direct) return value;
-  struct log_of_thread *log = &world.threads[current];
-  if (log->length == LOG_MAX) give_up("LOG_MAX");
-  log->entries[log->length++] = value;
-  position++;
-  return value;
-}
+/* ---- shared words ---- */
 
 static uint64_t *word_of(const VLV_ATOMIC(uint64_t) * word) {
   return &world.words[word - file.pages];

@@ -29,13 +29,16 @@ static void drop(const struct parcel *parcel) {
   for (uint32_t i = 0; i < parcel->count; i++) close(parcel->fds[i]);
 }
 
+static struct handover_line line;
+
 static void a_parcel_arrives_as_it_was_sent(void) {
   struct parcel came;
   int listener = handover_listen(scratch, &GPU, 3);
+  CHECK(handover_open_line(&line) == 0);
   CHECK(listener >= 0 && handover_receive(listener, &came) == 0);
   for (uint32_t count = 1; count <= HANDOVER_PAGES; count *= 4) {
     struct parcel sent = pack(5, count);
-    CHECK(handover_send(scratch, &GPU, 3, &sent) == 0);
+    CHECK(handover_send(&line, scratch, &GPU, 3, &sent) == 0);
     drop(&sent);
     CHECK(handover_receive(listener, &came) == 1 && came.from == 5 && came.count == count);
     unpack(&came);
@@ -43,49 +46,97 @@ static void a_parcel_arrives_as_it_was_sent(void) {
   }
   CHECK(handover_receive(listener, &came) == 0);
   handover_unlisten(listener, scratch, &GPU, 3);
+  handover_close_line(&line);
   CHECK(scratch_entries(false) == 0);
 }
 
 static void who_does_not_listen_gets_nothing(void) {
-  struct parcel sent = pack(5, 1);
-  CHECK(handover_send(scratch, &GPU, 3, &sent) == -ENOENT);
+  struct parcel came, sent = pack(5, 1);
+  CHECK(handover_open_line(&line) == 0);
+  CHECK(handover_send(&line, scratch, &GPU, 3, &sent) == -ENOENT);
   int listener = handover_listen(scratch, &GPU, 3);
+  CHECK(handover_send(&line, scratch, &GPU, 3, &sent) == 0);
   close(listener); /* its owner has died */
-  CHECK(handover_send(scratch, &GPU, 3, &sent) == -ECONNREFUSED);
+  CHECK(handover_send(&line, scratch, &GPU, 3, &sent) == -ECONNREFUSED);
   listener = handover_listen(scratch, &GPU, 3); /* a successor */
-  CHECK(listener >= 0 && handover_send(scratch, &GPU, 3, &sent) == 0);
+  CHECK(listener >= 0 && handover_send(&line, scratch, &GPU, 3, &sent) == 0);
+  CHECK(handover_receive(listener, &came) == 1);
+  drop(&came);
   drop(&sent);
   handover_unlisten(listener, scratch, &GPU, 3);
+  handover_close_line(&line);
+}
+
+static void a_line_can_lead_to_another(void) {
+  struct parcel came, sent = pack(5, 1);
+  int third = handover_listen(scratch, &GPU, 3), fourth = handover_listen(scratch, &GPU, 4);
+  CHECK(handover_open_line(&line) == 0);
+  CHECK(handover_send(&line, scratch, &GPU, 3, &sent) == 0 &&
+        handover_send(&line, scratch, &GPU, 4, &sent) == 0);
+  CHECK(handover_receive(third, &came) == 1);
+  drop(&came);
+  CHECK(handover_receive(third, &came) == 0 && handover_receive(fourth, &came) == 1);
+  drop(&came);
+  drop(&sent);
+  handover_unlisten(third, scratch, &GPU, 3);
+  handover_unlisten(fourth, scratch, &GPU, 4);
+  handover_close_line(&line);
 }
 
 static int connect_to(const char *name) {
   struct sockaddr_un address = {.sun_family = AF_UNIX};
-  int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+  int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
   snprintf(address.sun_path, sizeof address.sun_path, "%s/%s", scratch, name);
   CHECK(fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof address) == 0);
   return fd;
 }
 
-/* One that says nothing, one that says nonsense, one that sends no descriptors; then a real one. */
-static void strangers_are_left_standing(void) {
-  static const char name[] = "pages.fa000000000000000000000000000000.3";
+/* One that says nonsense, one that sends no descriptors; then a real one. */
+static void strangers_are_not_listened_to(void) {
   struct parcel came, sent = pack(5, 2), without = {.from = 5, .count = 2};
   int listener = handover_listen(scratch, &GPU, 3);
-  int silent = connect_to(name), talker = connect_to(name), empty = connect_to(name);
-  CHECK(send(talker, "hello", 5, 0) == 5);
-  CHECK(send(empty, &without, offsetof(struct parcel, fds), 0) > 0);
-  CHECK(handover_send(scratch, &GPU, 3, &sent) == 0);
+  int stranger = connect_to("pages.fa000000000000000000000000000000.3");
+  CHECK(handover_open_line(&line) == 0);
+  CHECK(send(stranger, "hello", 5, 0) == 5 && send(stranger, "", 0, 0) == 0);
+  CHECK(send(stranger, &without, offsetof(struct parcel, fds), 0) > 0);
+  CHECK(handover_send(&line, scratch, &GPU, 3, &sent) == 0);
   CHECK(handover_receive(listener, &came) == 1 && came.count == 2);
   unpack(&came);
   drop(&came);
   drop(&sent);
-  close(silent), close(talker), close(empty);
+  close(stranger);
   handover_unlisten(listener, scratch, &GPU, 3);
+  handover_close_line(&line);
+}
+
+/* A process of another user, which root may be. */
+static void another_user_is_not_spoken_to(void) {
+  if (geteuid() != 0) return;
+  struct parcel sent = pack(5, 1), came;
+  int listener = handover_listen(scratch, &GPU, 3), status;
+  CHECK(chmod(scratch, 0777) == 0 &&
+        chmod(scratch_path("pages.fa000000000000000000000000000000.3"), 0777) == 0);
+  CHECK(handover_open_line(&line) == 0);
+  pid_t child = fork();
+  if (child == 0) {
+    int theirs = setuid(65534) == 0 ? handover_listen(scratch, &GPU, 4) : -1;
+    bool sends = handover_send(&line, scratch, &GPU, 3, &sent) == 0;
+    _exit(theirs >= 0 && sends ? 0 : 1);
+  }
+  CHECK(waitpid(child, &status, 0) == child && status == 0);
+  CHECK(handover_receive(listener, &came) == 0);
+  CHECK(handover_send(&line, scratch, &GPU, 4, &sent) == -EPERM);
+  drop(&sent);
+  handover_unlisten(listener, scratch, &GPU, 3);
+  handover_close_line(&line);
+  CHECK(unlink(scratch_path("pages.fa000000000000000000000000000000.4")) == 0);
 }
 
 int main(void) {
   RUN(a_parcel_arrives_as_it_was_sent);
   RUN(who_does_not_listen_gets_nothing);
-  RUN(strangers_are_left_standing);
+  RUN(a_line_can_lead_to_another);
+  RUN(strangers_are_not_listened_to);
+  RUN(another_user_is_not_spoken_to);
   return 0;
 }

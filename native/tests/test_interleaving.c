@@ -3,7 +3,6 @@
  * accesses. After each step: what was acknowledged is true; and whenever nothing is under way, the tenant is
  * stopped exactly when the rule says closed. Then the same with deliberate mistakes, each of which must be
  * found. */
-#include "interleaving_hash.h"
 #include "interleaving_steps.h"
 
 #define START_NS 1000000000ull
@@ -154,16 +153,6 @@ static void happen(int choice) {
 }
 
 /* ---- depth first through all of it ---- */
-
-static uint64_t hash_world(void) {
-  uint64_t hash = hash_more(1, &world, offsetof(struct world, threads));
-  for (int t = 0; t < THREADS_MAX; t++) {
-    const struct log_of_thread *log = &world.threads[t];
-    hash = hash_more(hash, log, offsetof(struct log_of_thread, entries));
-    hash = hash_more(hash, log->entries, log->length * sizeof log->entries[0]);
-  }
-  return hash | 1; /* on the way; never 0 */
-}
 
 #include "interleaving_search.h"
 

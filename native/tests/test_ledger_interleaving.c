@@ -2,7 +2,6 @@
  * access at a time. At every moment: a page's memory is in one living hand at most, and whoever has it, the
  * ledger says so. When nothing is under way and all is swept: no page is lost, and no side has more than its
  * share. Then the same with deliberate mistakes, each of which must be found. */
-#include "interleaving_hash.h"
 #include "ledger_world.h"
 
 enum { OPERATIONS_MAX = 5 };
@@ -135,8 +134,7 @@ static enum operation next_operation(int thread) {
 
 static void begin_next_operation(int thread) {
   struct log_of_thread *log = &world.threads[thread];
-  memset(log->entries, 0, log->length * sizeof log->entries[0]);
-  log->length = 0;
+  forget_log(log);
   log->operation++;
 }
 
@@ -235,16 +233,6 @@ static void check_world(void) {
   settle();
   for (uint32_t page = 0; page < PAGES; page++) check_settled(page);
   world = here;
-}
-
-static uint64_t hash_world(void) {
-  uint64_t hash = hash_more(1, &world, offsetof(struct world, threads));
-  for (int t = 0; t < THREADS_MAX; t++) {
-    const struct log_of_thread *log = &world.threads[t];
-    hash = hash_more(hash, log, offsetof(struct log_of_thread, entries));
-    hash = hash_more(hash, log->entries, log->length * sizeof log->entries[0]);
-  }
-  return hash | 1;
 }
 
 #include "interleaving_search.h"

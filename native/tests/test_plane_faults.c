@@ -108,10 +108,10 @@ static int ask(void) {
   return status != 200 || memcmp(answer + len - 5, "0\r\n\r\n", 5) == 0 ? status : 0;
 }
 
-static bool is_inference(const char *method, size_t method_len, const char *path, size_t path_len,
+static uint8_t operation(const char *method, size_t method_len, const char *path, size_t path_len,
                          bool upgrade) {
   (void)method, (void)method_len, (void)path, (void)path_len, (void)upgrade;
-  return true;
+  return 1;
 }
 
 static struct vlv_intake *intake;
@@ -119,7 +119,7 @@ static struct vlv_intake *intake;
 static struct vlv_plane *make_plane(void) {
   int listener = listen_at("plane");
   struct vlv_intake_options wanted = {
-      .gated = true, .notice_fd = -1, .trace_share = 1, .is_inference = is_inference};
+      .gated = true, .notice_fd = -1, .trace_share = 1, .operation = operation};
   intake = vlv_intake_create(&wanted);
   struct vlv_plane_options options = {
       .listeners = &listener,
@@ -183,7 +183,7 @@ static void more_orders_than_there_is_room_for_are_refused(void) {
   atomic_store(&ran, 0);
   for (int i = 0; i < VLV_TASKS_MAX; i++) CHECK(vlv_plane_post(plane, note_thread, NULL, 0, 0) == 0);
   CHECK(vlv_plane_post(plane, note_thread, NULL, 0, 0) == -ENOBUFS);
-  CHECK(vlv_plane_drain(plane, -1) == -ENOBUFS);
+  CHECK(vlv_plane_retire(plane, -1, 0) == -ENOBUFS);
   CHECK(vlv_plane_start(plane) == 0);
   EVENTUALLY(atomic_load(&ran) == VLV_TASKS_MAX);
   CHECK(vlv_plane_post(plane, note_thread, NULL, 0, 0) == 0);

@@ -123,6 +123,36 @@ static void another_version_is_told_apart_from_damage(void) {
   CHECK(open_error(VLV_SIDE_OBSERVER) == -EPROTONOSUPPORT);
 }
 
+static void any_minor_layout_is_as_good_as_ours(void) {
+  make_segment();
+  for (uint32_t minor = 0; minor <= VLV_LAYOUT_MINOR + 1; minor++) {
+    patch("holders", offsetof(struct vlv_header, layout_minor), &minor, sizeof minor);
+    for (int side = VLV_SIDE_HOLDER; side <= VLV_SIDE_OBSERVER; side++) CHECK(open_error(side) == 0);
+  }
+}
+
+/* What a predecessor of the same row said is not taken for the word of one that does not know the field. */
+static void a_row_says_which_minor_its_owner_writes(void) {
+  struct vlv_node *node = open_side(VLV_SIDE_HOLDER);
+  struct vlv_holder *holder = register_holder(node);
+  uint64_t said = atomic_load(&holder_row(node, 0)->speaks), pid = (uint64_t)getpid();
+  CHECK(vlv_row_minor(pid, said) == VLV_LAYOUT_MINOR);
+  CHECK(vlv_row_minor(pid + 1, said) == 0 && vlv_row_minor(pid, 0) == 0);
+  vlv_holder_release(holder);
+  vlv_node_close(node);
+}
+
+static void a_removed_file_is_noticed(void) {
+  for (int i = 0; i < 2; i++) {
+    struct vlv_node *node = open_side(VLV_SIDE_HOLDER), *other = open_side(VLV_SIDE_OBSERVER);
+    CHECK(vlv_node_is_removed(node) == 0 && vlv_node_is_removed(other) == 0);
+    CHECK(unlink(scratch_path(i == 0 ? "holders" : "tenants")) == 0);
+    CHECK(vlv_node_is_removed(node) == 1 && vlv_node_is_removed(other) == 1);
+    vlv_node_close(other);
+    vlv_node_close(node);
+  }
+}
+
 static void another_time_namespace_is_refused(void) {
   make_segment();
   int64_t offset_ns = 1;
@@ -231,6 +261,9 @@ int main(void) {
   RUN(a_file_that_claims_another_size_is_refused);
   RUN(a_foreign_thing_of_that_name_is_refused);
   RUN(another_version_is_told_apart_from_damage);
+  RUN(any_minor_layout_is_as_good_as_ours);
+  RUN(a_row_says_which_minor_its_owner_writes);
+  RUN(a_removed_file_is_noticed);
   RUN(another_time_namespace_is_refused);
   RUN(what_another_boot_left_is_replaced_by_an_owner_only);
   RUN(a_file_in_use_is_never_replaced);

@@ -10,7 +10,8 @@ It rides on the drain policy (controller.py), which says whether anything is in 
    flight than the window holds. What comes up in a slice ends it at once.
 4. Slices end where periods of CLOCK_MONOTONIC end. A period is a power of two of nanoseconds, so those of
    several sidecars end together and overlap. One slice a period, and only after every stream has had a token
-   in it: so no slice makes a gap longer than a period.
+   in it: so no slice makes a gap longer than a period. It opens late in an iteration, by the engine's pace
+   since the latest token: who arrives while the engine stands still has to wait for the rest of it.
 5. The reserve is a quantile tracker on misses (the integral action of conformal control: Gibbs and Candes
    2021, Angelopoulos et al. 2023): a miss doubles it, requests within their SLO let it shrink, so that in
    the long run MISSES of the requests miss whatever their distribution. Its bounds, and that only requests
@@ -37,6 +38,7 @@ BASE_STEP = 1.02  # the baseline is the median of samples: as many steps up as d
 BASE_SAMPLES = 16  # before it is believed
 PERIOD_SLOS = 2  # a period is at least so many times the SLO
 PERIOD_MAX_NS = 1 << 32
+LATE = 0.75  # of the engine's pace since the latest token: so far is an iteration when a slice opens
 GRID = 16  # looks a period whether a slice can be paid for
 USEFUL = 4  # a slice is at least so many times what its stop and resume take
 WINDOW_MAX = 1e6
@@ -94,6 +96,7 @@ class Budget:
         self.slice_end_ns = 0  # 0: closed
         self._base_samples = 0
         self._last_end_ns = 0  # of the last period that had a slice
+        self._ready_ns = 0  # since when the next one can be paid for; 0: it cannot
         self.stop_ns = self.resume_ns = 0
         self._capacity = 0
         self._pressed = False
@@ -107,12 +110,13 @@ class Budget:
         barred = self._barred(accounts)
         if self.slice_end_ns > now_ns and not barred:
             return Verdict(True, self.slice_end_ns)
+        ended = self.slice_end_ns > 0
         self._close(now_ns)
-        if barred:
-            return Verdict(False, NEVER_NS)
-        if self._affordable(accounts, now_ns):
-            return self._open(accounts, now_ns)
-        return Verdict(False, (now_ns | (self.period_ns // GRID - 1)) + 1)
+        if barred or ended or not self._affordable(accounts, now_ns):
+            self._ready_ns = 0
+            return Verdict(False, NEVER_NS if barred else (now_ns | (self.period_ns // GRID - 1)) + 1)
+        late_ns = self._late_ns(accounts, now_ns)
+        return self._open(accounts, now_ns) if late_ns <= now_ns else Verdict(False, late_ns)
 
     def close(self, now_ns: int) -> None:
         """Something arrived, or nothing is in flight any more."""
@@ -198,6 +202,14 @@ class Budget:
         if end_ns == self._last_end_ns or end_ns - now_ns < USEFUL * (self.stop_ns + self.resume_ns):
             return False
         return min(map(self.paid_until_ns, accounts)) >= end_ns
+
+    def _late_ns(self, accounts: Iterable[Account], now_ns: int) -> int:
+        """When the present iteration is nearly over. Tokens that come in no step only cost an iteration."""
+        self._ready_ns = self._ready_ns or now_ns
+        if self._base_samples < BASE_SAMPLES:
+            return now_ns
+        last_ns = max(account.last_ns for account in accounts)
+        return min(last_ns + int(LATE * self.base_ns), self._ready_ns + int(self.base_ns))
 
     def _open(self, accounts: Iterable[Account], now_ns: int) -> Verdict:
         self.slice_end_ns = self._last_end_ns = self._period_end_ns(now_ns)

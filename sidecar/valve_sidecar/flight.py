@@ -118,5 +118,5 @@ class DataPlane(Protocol):
         ...
 
     async def drain(self, grace_s: float) -> None:
-        """Stops accepting, lets exchanges end for up to `grace_s`, then closes what is left."""
+        """As retire, but who says nothing for a moment is let go; after `grace_s` what is left is cut."""
         ...

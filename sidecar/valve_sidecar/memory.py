@@ -14,7 +14,8 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from valve_adapters.adapter import Kv
@@ -149,6 +150,7 @@ class MemoryKeeper:
         self._keepers: dict[str, Keeper] = {}
         self._events: deque[Record] = deque(maxlen=EVENTS)
         self._find_ns = 0
+        self._failures: dict[str, str] = {}
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="valve-memory", daemon=True)
 
@@ -175,20 +177,31 @@ class MemoryKeeper:
             yield self._events.popleft()
 
     def _run(self) -> None:
-        try:
-            while not self._stopping.is_set():
+        while not self._stopping.is_set():
+            with self._surviving("the search for ledgers"):
                 self._find(time.monotonic_ns())
-                self._round()
-        except Exception:
-            log.exception("memory is not watched any more; what is reserved stays as it is")
+            self._round()
         for keeper in self._keepers.values():
             keeper.close()
+
+    @contextmanager
+    def _surviving(self, what: str) -> Iterator[None]:
+        """An error that nobody expects is told once in a row; the next round tries again."""
+        try:
+            yield
+        except Exception as error:
+            if self._failures.get(what) != repr(error):
+                log.exception("%s failed; what is reserved stays as it is, and it is tried again", what)
+            self._failures[what] = repr(error)
+        else:
+            self._failures.pop(what, None)
 
     def _round(self) -> None:
         changes = {device: keeper.ledger.changes for device, keeper in self._keepers.items()}
         now_ns = time.monotonic_ns()
-        for keeper in self._keepers.values():
-            self._events.extend(keeper.look(now_ns, self.kv, self._waiting_bytes()))
+        for device, keeper in self._keepers.items():
+            with self._surviving(f"the reservation of {device}"):
+                self._events.extend(keeper.look(now_ns, self.kv, self._waiting_bytes()))
         if len(changes) == 1:
             [(device, seen)] = changes.items()
             self._stopping.wait(REST_S)

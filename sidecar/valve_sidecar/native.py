@@ -92,7 +92,7 @@ class PlaneOptions(Structure):
 
 
 ARRIVAL_BUCKETS = 16
-ERROR_KINDS = 8
+ERROR_KINDS = 7
 LOG_CAPACITY = 65_536
 REQUEST_ID_MAX = 128
 PATH_MAX = 256
@@ -100,7 +100,9 @@ MADE_MAX = 1024
 ANSWER_TEXT_MAX = 128
 FINISH_REASONS_MAX = 132
 
-IS_INFERENCE = CFUNCTYPE(c_bool, c_void_p, c_size_t, c_void_p, c_size_t, c_bool)
+LATENCY_BOUNDS = 16
+
+OPERATION = CFUNCTYPE(c_uint8, c_void_p, c_size_t, c_void_p, c_size_t, c_bool)
 
 
 class EventKind(IntEnum):
@@ -165,6 +167,31 @@ class IntakeStats(Structure):
     )
 
 
+class Latency(IntEnum):
+    DURATION = 0
+    FIRST_TOKEN = 1
+    LATER_TOKENS = 2
+
+
+class Histogram(Structure):
+    _fields_ = (("counts", c_uint64 * (LATENCY_BOUNDS + 1)), ("sum_ns", c_uint64))
+
+
+class Series(Structure):
+    """What of `model` counts, as model_len says."""
+
+
+Series._fields_ = (
+    ("next", POINTER(Series)),
+    ("operation", c_uint32),
+    ("outcome", c_uint32),
+    ("bad_status", c_uint32),
+    ("model_len", c_uint32),
+    ("model", c_char * ANSWER_TEXT_MAX),
+    ("histograms", Histogram * len(Latency)),
+)
+
+
 class IntakeOptions(Structure):
     _fields_ = (
         ("gated", c_bool),
@@ -176,7 +203,8 @@ class IntakeOptions(Structure):
         ("slo_ttft_ns", c_uint64),
         ("period_min_ns", c_uint64),
         ("trace_share", c_double),
-        ("is_inference", IS_INFERENCE),
+        ("latency_bounds_ns", c_uint64 * LATENCY_BOUNDS * len(Latency)),
+        ("operation", OPERATION),
     )
 
 
@@ -234,9 +262,8 @@ class Library:
             quick.vlv_plane_set_engine, None, c_void_p, POINTER(SocketAddress), POINTER(c_uint32), c_size_t
         )
         self.plane_start = _bind(quick.vlv_plane_start, c_int, c_void_p)
-        self.plane_retire = _bind(quick.vlv_plane_retire, c_int, c_void_p, c_int)
+        self.plane_retire = _bind(quick.vlv_plane_retire, c_int, c_void_p, c_int, c_uint64)
         self.plane_echo = _bind(quick.vlv_plane_echo, None, c_void_p, c_uint64, c_uint64)
-        self.plane_drain = _bind(quick.vlv_plane_drain, c_int, c_void_p, c_int)
         self.reuse_streams = _bind(quick.vlv_plane_reuse_streams, None, c_void_p, c_uint64, c_uint64)
         self.plane_exchanges = _bind(quick.vlv_plane_exchanges, c_uint64, c_void_p)
         self.plane_stop = _bind(waiting.vlv_plane_stop, None, c_void_p)
@@ -248,6 +275,7 @@ class Library:
         self.intake_destroy = _bind(quick.vlv_intake_destroy, None, c_void_p)
         self.intake_calls = _bind(quick.vlv_intake_calls, POINTER(Calls))
         self.intake_stats = _bind(quick.vlv_intake_stats, POINTER(IntakeStats), c_void_p)
+        self.intake_latencies = _bind(quick.vlv_intake_latencies, POINTER(Series), c_void_p)
         self.set_holder = _bind(quick.vlv_intake_set_holder, None, c_void_p, c_uint64, c_uint64)
         self.answer = _bind(quick.vlv_intake_answer, None, c_void_p, c_uint64, c_uint64)
         self.set_engine = _bind(quick.vlv_intake_set_engine, None, c_void_p, c_uint64, c_uint64)

@@ -15,7 +15,6 @@ from valve_runtime.node import Node
 from . import native
 from .config import Mode
 from .events import Record
-from .flight import Flight
 from .front import Surroundings
 from .native_intake import NativeIntake, engine_times_ns
 from .native_plane import NativePlane
@@ -52,7 +51,7 @@ class NativeFront:
             trace_share=given.config.trace_share if given.config.otlp_endpoint else None,
             worker=given.number,
         )
-        self._seen = Counters()  # latencies and preemptions; the thread counts the rest
+        self._seen = Counters()  # preemptions; the thread counts the rest
         self._watch = TenantWatch(self._intake, self._seen.preempted)
         self._plane: NativePlane | None = None
         self._reuses_streams = False  # until the engine is known
@@ -167,20 +166,14 @@ class NativeFront:
         self._post(self._library.set_load, waiting, capacity)
 
     def collect(self, node: Node, now_ns: int) -> None:
-        flights, self._read = self._intake.flights_since(self._read)
-        for kind, flight in flights:
-            self._take(kind, flight)
+        closings, self._read = self._intake.closings_since(self._read)
+        for flight in closings:
+            if flight.generation:  # none: nothing was really closed
+                self._intake.note_close(flight)
+                self._watch.closed(flight)
         self._watch.collect(node, now_ns)
         if self._given.goal:
             self._post(self._library.set_costs, *self._watch.costs_ns)
-
-    def _take(self, kind: native.EventKind, flight: Flight) -> None:
-        if kind == native.EventKind.REQUEST:
-            if not flight.upgrade:
-                self._seen.observe(flight)
-        elif flight.generation:  # none: nothing was really closed
-            self._intake.note_close(flight)
-            self._watch.closed(flight)
 
     def state(self) -> dict[str, Any]:
         stats = self._intake.stats
@@ -207,6 +200,7 @@ class NativeFront:
             "errors": {kind: count for kind, count in errors if count},
             "arrival_bucket_counts": list(stats.arrivals),
             "arrival_sum_s": stats.arrivals_sum_ns / 1e9,
+            "latencies": self._intake.latencies(),
         }
 
     def _gate_counters(self, stats: native.IntakeStats) -> dict[str, float]:

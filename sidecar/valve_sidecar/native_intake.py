@@ -19,16 +19,17 @@ from .config import Mode
 from .events import Record, request_record
 from .flight import Flight
 from .native import EventKind
+from .native_latencies import bounds_ns, operation_number, read_latencies
+from .telemetry import State
 from .trace import TraceContext
 
 BATCH = 64  # events that are copied at once: the plane's thread may wait for that long
-FLIGHT_KINDS = 1 << EventKind.CLOSE | 1 << EventKind.REQUEST
+CLOSES = 1 << EventKind.CLOSE
 ALL_KINDS = sum(1 << kind for kind in EventKind)
 KINDS = tuple(EventKind)
 KIND_NAMES = tuple(kind.name.lower() for kind in EventKind)
 NO_FIXED_COOLDOWN = 2**64 - 1
 RECENT_CLOSES = 1024
-RECENT_FLIGHTS = 1024  # that were read for the metrics, and will be for the traces
 
 
 class NativeIntake:
@@ -49,7 +50,7 @@ class NativeIntake:
         self.adapter, self._worker = adapter, worker
         self._library = native.library()
         self.notice_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        self._asked = native.IS_INFERENCE(self._is_inference)  # kept: C holds no reference
+        self._asked = native.OPERATION(self._operation)  # kept: C holds no reference
         options = native.IntakeOptions(
             mode is not Mode.BYPASS,
             measures_arrivals,
@@ -57,6 +58,7 @@ class NativeIntake:
             self.notice_fd,
             *dataclasses.astuple(goal or Goal()),
             -1.0 if trace_share is None else trace_share,
+            bounds_ns(),
             self._asked,
         )
         self.handle: int = self._library.intake_create(ctypes.byref(options))
@@ -66,7 +68,6 @@ class NativeIntake:
         self._library.set_engine(self.handle, *engine_times_ns(adapter))
         self.calls: native.Calls = self._library.intake_calls().contents
         self._batch = (native.Event * BATCH)()
-        self._recent: dict[int, Flight] = {}  # by the number of their event
         self._closing: dict[int, Flight] = {}  # by generation: those that closed the gate lately
         self.stats: native.IntakeStats = self._library.intake_stats(self.handle).contents
 
@@ -74,9 +75,14 @@ class NativeIntake:
         """Nothing more is told; what was told can still be read."""
         os.close(self.notice_fd)
 
-    def _is_inference(self, method: int, method_len: int, path: int, path_len: int, upgrade: bool) -> bool:
+    def _operation(self, method: int, method_len: int, path: int, path_len: int, upgrade: bool) -> int:
         method_text, path_text = native.text(method, method_len), native.text(path, path_len)
-        return self.adapter.is_inference(method_text, path_text, upgrade=upgrade)
+        inference = self.adapter.is_inference(method_text, path_text, upgrade=upgrade)
+        return operation_number(path_text) if inference else 0
+
+    def latencies(self) -> State:
+        """As telemetry.Counters'."""
+        return read_latencies(self._library.intake_latencies(self.handle), self.adapter.name)
 
     def newest(self) -> Record:
         """As front.Front's, whatever is in flight."""
@@ -113,7 +119,7 @@ class NativeIntake:
             return cast(Record, orjson.loads(event.made[: event.made_len]))
         if event.kind != EventKind.REQUEST:
             return format_event(event)
-        flight = self._recent.get(event.number) or flight_of(event, self.adapter.name)
+        flight = flight_of(event, self.adapter.name)
         if flight.closed_gate:
             flight.preemption_ns = self._preemption_ns(flight.generation)
         return request_record(flight)
@@ -128,20 +134,14 @@ class NativeIntake:
         flight = self._closing.get(generation)
         return flight.preemption_ns if flight else 0
 
-    def flights_since(self, start: int) -> tuple[list[tuple[EventKind, Flight]], int]:
-        """The closings and ended requests from number `start` on, and where to go on."""
-        found: list[tuple[EventKind, Flight]] = []
+    def closings_since(self, start: int) -> tuple[list[Flight], int]:
+        """What closed the gate from number `start` on, and where to go on."""
+        found: list[Flight] = []
         while True:
-            batch, start = self._read(start, FLIGHT_KINDS, BATCH)
-            found += [(KINDS[event.kind], self._remember(event)) for event in batch]
+            batch, start = self._read(start, CLOSES, BATCH)
+            found += [flight_of(event, self.adapter.name) for event in batch]
             if len(batch) < BATCH:
                 return found, start
-
-    def _remember(self, event: native.Event) -> Flight:
-        flight = self._recent[event.number] = flight_of(event, self.adapter.name)
-        if len(self._recent) > RECENT_FLIGHTS:
-            del self._recent[next(iter(self._recent))]
-        return flight
 
     def _read(self, start: int, kinds: int, limit: int) -> tuple[list[native.Event], int]:
         """Good until the next call: at most BATCH events, in the one place that there is for them."""

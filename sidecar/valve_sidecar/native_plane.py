@@ -29,6 +29,7 @@ from .native_intake import NativeIntake
 log = logging.getLogger(__name__)
 CONNECT_TIMEOUT_S = 5.0
 IDLE_TIMEOUT_S = 75.0  # of a client's connection, counted from its last response: bounds slow heads too
+LAST_CALL_S = 2.0  # the same once we drain
 RESOLVE_AGAIN_S = 10.0  # the engine's name may come to mean another address
 
 
@@ -44,10 +45,12 @@ class NativePlane:
         *,
         connect_timeout_s: float = CONNECT_TIMEOUT_S,
         idle_timeout_s: float = IDLE_TIMEOUT_S,
+        last_call_s: float = LAST_CALL_S,
     ) -> None:
         self._upstream, self._keepalive_s = upstream, adapter.keepalive_s
         self._reuses_streams = False
         self._connect_timeout_s, self._idle_timeout_s = connect_timeout_s, idle_timeout_s
+        self._last_call_s = last_call_s
         self._listener = listener
         self._told = intake if isinstance(intake, NativeIntake) else Bridge(intake)
         self._library = native.library()
@@ -95,10 +98,9 @@ class NativePlane:
             return
         self._listener.leave()
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._wait_told(self._library.plane_retire, self._handle), patience_s)
+            await asyncio.wait_for(self._wait_deserted(self._handle, self._idle_timeout_s), patience_s)
 
     async def drain(self, grace_s: float) -> None:
-        """Idle connections stay open meanwhile: their next request is told 503 rather than met by a reset."""
         if self._handle is None:
             return
         if self._resolving is not None:
@@ -106,7 +108,7 @@ class NativePlane:
             await asyncio.gather(self._resolving, return_exceptions=True)
         self._listener.close()
         try:
-            await asyncio.wait_for(self._wait_told(self._library.plane_drain, self._handle), grace_s)
+            await asyncio.wait_for(self._wait_deserted(self._handle, self._last_call_s), grace_s)
         except TimeoutError:
             running = self._library.plane_exchanges(self._handle)
             log.warning("cutting %d exchanges after %g s of grace", running, grace_s)
@@ -115,14 +117,14 @@ class NativePlane:
         for fd in self._eventfds:  # not before: the thread writes to them
             os.close(fd)
 
-    async def _wait_told(self, ask: Any, handle: int) -> None:
-        """Until the thread writes the eventfd that it is given."""
-        loop, told = asyncio.get_running_loop(), asyncio.Event()
+    async def _wait_deserted(self, handle: int, patience_s: float) -> None:
+        """Until nobody is connected. Each is served once more; who says nothing for so long is let go."""
+        loop, deserted = asyncio.get_running_loop(), asyncio.Event()
         fd = self._make_eventfd()
-        loop.add_reader(fd, told.set)
+        loop.add_reader(fd, deserted.set)
         try:
-            check_taken(ask(handle, fd))
-            await told.wait()
+            check_taken(self._library.plane_retire(handle, fd, int(patience_s * 1e9)))
+            await deserted.wait()
         finally:
             loop.remove_reader(fd)
 

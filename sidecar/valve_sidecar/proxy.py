@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import time
+from contextlib import suppress
 
 import aiohttp
 from aiohttp import web
@@ -26,8 +28,9 @@ log = logging.getLogger(__name__)
 FIT_AIOHTTP = re.compile(r"3\.14\.([5-9]|\d\d)")
 CONNECT_TIMEOUT_S = 5.0
 IDLE_TIMEOUT_S = 75.0  # of a client's connection, counted from its last response: bounds slow heads too
+LAST_CALL_S = 2.0  # the same once we drain
 LINGER_S = 2.0  # how long we read on after an early response, so that a reset does not destroy it
-LOOK_S = 0.1  # how often a retiring plane looks whether anybody is still connected
+LOOK_S = 0.1  # how often a retiring plane looks who is still connected
 CUT_WAIT_S = 1.0  # for exchanges that drain has cut to notice
 READ_SIZE = 65536  # bytes per request body held before we stop reading from the client (twice this)
 OPTIONS = {
@@ -54,16 +57,17 @@ class AiohttpPlane:
         *,
         connect_timeout_s: float = CONNECT_TIMEOUT_S,
         idle_timeout_s: float = IDLE_TIMEOUT_S,
+        last_call_s: float = LAST_CALL_S,
     ) -> None:
         self._intake = intake
         self._upstream = Upstream(upstream, adapter.keepalive_s, connect_timeout_s)
         self._listener = listener
-        self._idle_timeout_s = idle_timeout_s
+        self._idle_timeout_s, self._last_call_s = idle_timeout_s, last_call_s
         self._server: web.Server | None = None
         self._idle = asyncio.Event()
         self._idle.set()
         self._exchanges = 0
-        self._retiring = self._draining = self._cutting = False
+        self._retiring = self._cutting = False
 
     @property
     def bound(self) -> Address:
@@ -79,27 +83,38 @@ class AiohttpPlane:
     async def retire(self, patience_s: float) -> None:
         self._retiring = True
         self._listener.leave()
-        for _ in range(int(patience_s / LOOK_S)):
-            if self._server is None or not self._server.connections:
-                return
-            await asyncio.sleep(LOOK_S)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._wait_deserted(self._idle_timeout_s), patience_s)
 
     async def drain(self, grace_s: float) -> None:
-        """Idle connections stay open meanwhile: their next request is told 503 rather than met by a reset."""
-        self._draining = True
+        self._retiring = True
         self._listener.close()
         try:
-            await asyncio.wait_for(self._idle.wait(), grace_s)
+            await asyncio.wait_for(self._wait_deserted(self._last_call_s), grace_s)
         except TimeoutError:
             log.warning("cutting %d exchanges after %g s of grace", self._exchanges, grace_s)
         await self._cut()
         await self._upstream.close()
 
+    async def _wait_deserted(self, patience_s: float) -> None:
+        """Until nobody is connected. Each is served once more; who says nothing for so long is let go."""
+        silent_since_s: dict[Downstream, float] = {}
+        while self._connections:
+            for connection in self._connections:
+                if connection.busy:
+                    silent_since_s.pop(connection, None)
+                elif time.monotonic() - silent_since_s.setdefault(connection, time.monotonic()) > patience_s:
+                    connection.force_close()
+            await asyncio.sleep(LOOK_S)
+
+    @property
+    def _connections(self) -> list[Downstream]:
+        assert self._server is not None
+        return self._server.connections  # type: ignore[return-value]
+
     async def _cut(self) -> None:
         self._cutting = True
-        assert self._server is not None
-        for connection in self._server.connections:
-            assert isinstance(connection, Downstream)
+        for connection in self._connections:
             connection.end_now()
         try:
             await asyncio.wait_for(self._idle.wait(), CUT_WAIT_S)
@@ -122,8 +137,7 @@ class AiohttpPlane:
 
     def _welcome(self, message: RawRequestMessage, readable_ns: int) -> Arrival:
         """The first thing that happens to a request: its head is complete, nothing of its body was read."""
-        refusal = self._shutting_down() if self._draining else objection(message)
-        if refusal is not None:
+        if (refusal := objection(message)) is not None:
             return Arrival(None, refusal)
         self._exchanges += 1
         self._idle.clear()
@@ -145,9 +159,6 @@ class AiohttpPlane:
 
     def _refused(self, refusal: Refusal) -> None:
         self._intake.count_error(refusal.kind)
-
-    def _shutting_down(self) -> Refusal:
-        return Refusal(503, "shutting_down", "the proxy is shutting down; try again on a new connection")
 
     # ---- requests ----
 
@@ -176,7 +187,9 @@ class AiohttpPlane:
         except Refusal as refusal:
             exchange.status = refusal.status
             outcome = Outcome.REFUSED if refusal.status < 500 else Outcome.UPSTREAM_FAILED
-            return outcome, self._answer(client, request, refusal, keep=may_keep(request))
+            return outcome, self._answer(
+                client, request, refusal, keep=not self._retiring and may_keep(request)
+            )
         except BrokenResponseError as broken:
             self._intake.count_error("upstream_reset")
             client.cut(reset=not broken.framed)

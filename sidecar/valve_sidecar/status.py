@@ -15,6 +15,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from valve_runtime import native
 from valve_runtime.ledger import PAGE_BYTES, Ledger, ledgers
 from valve_runtime.node import Node, Side, record_of
 
@@ -111,11 +112,26 @@ def render_status(status: dict[str, Any]) -> str:
         console.print("no tenant: start one with `valve run -- CMD`")
     else:
         console.print(_table(TENANT_COLUMNS, [_with_trouble(row) for row in _by_job(status["tenants"])]))
+    for line in _other_layouts(status):
+        console.print(line)
     for device in status["memory"]:
         console.print(_memory_line(device))
         console.print(_table(POOL_COLUMNS, [_pool(row) for row in device["parties"]]))
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue().rstrip()
+
+
+def _other_layouts(status: dict[str, Any]) -> list[str]:
+    """Who has been started by a version before or after this one."""
+    rows = [(row["name"], row) for row in status["holders"]] + [
+        (row["job"], row) for row in status["tenants"]
+    ]
+    text = "they work together; what either has not is not told of it"
+    return [
+        f"{name} (pid {row['pid']}) has layout {row['layout']}, this Valve {native.LAYOUT}: {text}"
+        for name, row in rows
+        if row["alive"] and row["layout"] != native.LAYOUT
+    ]
 
 
 def _memory_line(device: dict[str, Any]) -> str:

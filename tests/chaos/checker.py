@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
-from .history import Change, Exchange, History, Injection, Movement
+from .history import HALTED, HELD, Change, Exchange, History, Injection, Movement
 from .scenario import GATE, LOST, STOP, TURNED_AWAY, TWICE, UNANSWERED
 
 CONVERGE_MS = 2000.0
@@ -136,22 +136,22 @@ class InFlight:
 
 
 def moved_while_stopped(history: History) -> Iterator[Violation]:
-    """Nothing computes between the acknowledgement of a stop and the next resume."""
-    excuses, periods = Excuses(history.injections, STOP), stopped_periods(history.changes)
+    """Nothing computes between the acknowledgement that it is halted and the next resume."""
+    excuses, periods = Excuses(history.injections, STOP), stopped_periods(history.changes, HALTED)
     for each in history.movements:
         period = _period_of(each, periods.get(each.tenant, []))
         if period and not excuses.cover(each.after_ns, each.before_ns):
             yield Violation("halted", each.after_ns, f"{each.tenant} moved, stopped since {period[0]}")
 
 
-def stopped_periods(changes: Iterable[Change]) -> dict[str, list[tuple[int, int]]]:
-    """(seen stopped, woken to run again) by tenant; what is never resumed stays stopped for ever."""
+def stopped_periods(changes: Iterable[Change], level: str) -> dict[str, list[tuple[int, int]]]:
+    """(seen stopped at this level, woken to run again) by tenant; what is never resumed stays so for ever."""
     periods: dict[str, list[tuple[int, int]]] = {}
     for change in sorted(changes, key=lambda change: change.done_ns):
         of_tenant = periods.setdefault(change.tenant, [])
         if of_tenant and of_tenant[-1][1] == FOR_EVER:
             of_tenant[-1] = (of_tenant[-1][0], change.woken_ns)
-        if change.kind == "stopped":
+        if change.kind == "stopped" and change.level == level:
             of_tenant.append((change.done_ns, FOR_EVER))
     return periods
 
@@ -167,14 +167,18 @@ def _period_of(movement: Movement, periods: list[tuple[int, int]]) -> tuple[int,
 
 
 def ran_beside_requests(history: History, patience: float) -> Iterator[Violation]:
-    """However slow a stop is: no tenant runs for long beside a request, but for a breather."""
+    """However slow a stop is: no tenant runs for long beside a request, but for a breather, and for what it had
+    on the GPU when only its submissions could be stopped.
+    """
     excuses, flying = Excuses(history.injections, GATE), InFlight(history.exchanges)
+    held = stopped_periods(history.changes, HELD)
     breathers = [(c.tenant, c.woken_ns) for c in history.changes if c.kind == "breather"]
     for each in history.movements:
         beside = flying.at(each.after_ns, round(patience * BESIDE_NS))
         breathes = any(
             tenant == each.tenant and 0 < each.after_ns - at_ns < BREATHER_NS for tenant, at_ns in breathers
         )
+        breathes = breathes or bool(_period_of(each, held.get(each.tenant, [])))
         if beside and not breathes and not excuses.cover(each.after_ns, each.before_ns):
             yield Violation("drained", each.after_ns, f"{each.tenant} runs beside {beside.request_id}")
 

@@ -134,8 +134,11 @@ def no_processes(stage: Stage, step: Step, name: str) -> Iterator[None]:
 
 @kind("busy_machine")
 def busy_machine(stage: Stage, step: Step, name: str) -> Iterator[None]:
-    """More threads than cores, all of the highest priority that is not real-time."""
-    command = ["nice", "-n", "-20", sys.executable, "-c", "while True: pass"]
+    """More threads than cores, all of the highest priority that is not real-time. They end by themselves, for
+    whoever is to end them may get no time to.
+    """
+    code = "import time\nend_s = time.monotonic() + 3\nwhile time.monotonic() < end_s: pass"
+    command = ["nice", "-n", "-20", sys.executable, "-c", code]
     hogs = [subprocess.Popen(command) for _ in range((os.cpu_count() or 1) + 1)]
     yield
     for hog in hogs:

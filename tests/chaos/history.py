@@ -8,6 +8,8 @@ from pathlib import Path
 
 import orjson
 
+HALTED, HELD = "compute_halted", "submission_stopped"  # valve_runtime.node.LEVELS
+
 
 @dataclass(frozen=True, slots=True)
 class Injection:
@@ -51,12 +53,13 @@ class Flight:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A tenant's entry in its ring: stopped, resumed or breather."""
+    """A tenant's entry in its ring: stopped, resumed or breather. `level`: what a stop promises."""
 
     tenant: str
     kind: str
     woken_ns: int
     done_ns: int
+    level: str = HALTED
 
 
 @dataclass(frozen=True, slots=True)

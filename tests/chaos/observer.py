@@ -75,7 +75,9 @@ class Observer(threading.Thread):
     def _read_acks(self, node: Node, row: TenantView) -> None:
         key, name = (row.row, row.pid), f"{'rank' if row.runner_pid else 'run'}-{row.pid}"
         acks, self._read[key], _ = node.acknowledgements(row.row, self._read.get(key, 0))
-        self._history.changes += [Change(name, ack.kind, ack.woken_ns, ack.done_ns) for ack in acks]
+        self._history.changes += [
+            Change(name, ack.kind, ack.woken_ns, ack.done_ns, ack.level) for ack in acks
+        ]
 
 
 class Ticks:

@@ -84,7 +84,7 @@ KINDS: dict[str, Kind] = {
     "stop_guardian": Kind("guardian"),
     # the tenant's processes
     "kill_tenant": Kind("tenant", FREE),
-    "stop_tenant": Kind("tenant", frozenset({TWICE})),
+    "stop_tenant": Kind("tenant", frozenset({STOP, TWICE})),  # its end continues what the gate has stopped
     "continue_tenant": Kind("tenant", LOOSE),
     "fork_tenant": Kind("tenant", frozenset({TWICE}), SERVED),
     "hinder_tenant": Kind("tenant", FREE, SERVED),

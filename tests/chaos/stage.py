@@ -118,14 +118,16 @@ class Stage:
         self._later.append(undo)
 
     def expect_end(self, process: subprocess.Popen[bytes]) -> None:
-        """It was told to end, and does when what it carries has ended."""
+        """It was told to end, and does when what it carries has ended. That is seen last: whatever keeps it
+        from that has to be undone before.
+        """
 
         def see_off() -> None:
             self.end_requests()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(DEADLINE_S)
 
-        self.later(see_off)
+        self._later.insert(0, see_off)
 
     def restore(self) -> None:
         """What the state needed is undone, and whoever is gone comes back."""

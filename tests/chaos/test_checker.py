@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from .checker import check
-from .history import Census, Change, Exchange, Flight, History, Injection, Movement, Recovery
+from .history import HELD, Census, Change, Exchange, Flight, History, Injection, Movement, Recovery
 from .scenario import GATE, LOST, STOP, TURNED_AWAY, TWICE, UNANSWERED
 
 S = 1_000_000_000
@@ -148,6 +149,14 @@ def test_a_tenant_that_moves_while_it_is_stopped(after_ns: int, before_ns: int) 
     history.movements.append(Movement("t", after_ns, before_ns))
     assert promises(history) == {"halted"}
     assert promises(excused_by(history, STOP)) == set()
+
+
+def test_what_is_on_the_gpu_may_run_on_where_only_submissions_are_stopped() -> None:
+    history = good()
+    history.movements.append(Movement("t", 9 * S // 2, 9 * S // 2))
+    assert promises(history) == {"halted", "drained"}
+    history.changes[0] = replace(history.changes[0], level=HELD)
+    assert promises(history) == set()
 
 
 def test_a_movement_that_may_have_been_after_the_resume() -> None:

@@ -139,10 +139,6 @@ def test_the_scaler_counts_devices_where_there_is_something_to_have(tmp_path: Pa
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_slurms_script_is_a_script() -> None:
-    subprocess.run(["bash", "-n", EXAMPLES / "slurm/batch.sbatch"], check=True)
-
-
 class Hosts:
     """HTTP servers that hold every POST until all have come, and count them by host."""
 

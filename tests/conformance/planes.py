@@ -1,4 +1,4 @@
-"""The data planes under test. A new one is a new entry in PLANES."""
+"""The data planes under test. A new one is a new entry in KINDS."""
 
 from __future__ import annotations
 
@@ -22,24 +22,27 @@ from .wire import PATIENCE_S
 Build = Callable[[str, str, Intake, float], tuple[DataPlane, Callable[[], str]]]
 
 
-def build_aiohttp(listen: str, upstream: str, intake: Intake, connect_timeout_s: float) -> Any:
-    ends = Listener(Address.parse(listen)), Address.parse(upstream)
-    plane = AiohttpPlane(*ends, by_name("openai"), intake, connect_timeout_s=connect_timeout_s)
-    return plane, lambda: str(plane.bound)
+KINDS = {"aiohttp": AiohttpPlane, "native": NativePlane}
 
 
-def build_native(listen: str, upstream: str, intake: Intake, connect_timeout_s: float) -> Any:
-    ends = Listener(Address.parse(listen)), Address.parse(upstream)
-    plane = NativePlane(*ends, by_name("openai"), intake, connect_timeout_s=connect_timeout_s)
-    return plane, lambda: str(plane.bound)
+def builder(kind: str, **times_s: float) -> Build:
+    """Of a data plane with other times than its own."""
+
+    def build(listen: str, upstream: str, intake: Intake, connect_timeout_s: float) -> Any:
+        ends = Listener(Address.parse(listen)), Address.parse(upstream)
+        times = {"connect_timeout_s": connect_timeout_s} | times_s
+        plane = KINDS[kind](*ends, by_name("openai"), intake, **times)
+        return plane, lambda: str(plane.bound)
+
+    return build
 
 
-PLANES: dict[str, Build] = {"aiohttp": build_aiohttp, "native": build_native}
+PLANES: dict[str, Build] = {kind: builder(kind) for kind in KINDS}
 
 
 def build_reusing(listen: str, upstream: str, intake: Intake, connect_timeout_s: float) -> Any:
     """Native, before an engine that is known to keep connections open after streams."""
-    plane, bound = build_native(listen, upstream, intake, connect_timeout_s)
+    plane, bound = PLANES["native"](listen, upstream, intake, connect_timeout_s)
     plane.reuse_streams(True)
     return plane, bound
 

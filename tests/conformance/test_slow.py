@@ -3,21 +3,13 @@
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from valve_adapters.registry import by_name
-from valve_sidecar.address import Address
-from valve_sidecar.flight import Intake
-from valve_sidecar.listener import Listener
-from valve_sidecar.native_plane import NativePlane
-from valve_sidecar.proxy import AiohttpPlane
-
 from .conftest import Stage
+from .planes import builder
 from .wire import Peer
 
-KINDS = {"aiohttp": AiohttpPlane, "native": NativePlane}
 SHORT_S = 0.2  # where being cut off is all that is waited for
 LONG_S = 2.0  # where a request has to get through before
 DRIP_S = 0.02
@@ -33,19 +25,7 @@ def idle_timeout_s(request: pytest.FixtureRequest) -> float:
 @pytest.fixture
 def impatient(plane: str, idle_timeout_s: float, tmp_path: Path) -> Iterator[Stage]:
     """A data plane that gives a head so little time."""
-
-    def build(listen: str, upstream: str, intake: Intake, connect_timeout_s: float) -> Any:
-        made = KINDS[plane](
-            Listener(Address.parse(listen)),
-            Address.parse(upstream),
-            by_name("openai"),
-            intake,
-            connect_timeout_s=connect_timeout_s,
-            idle_timeout_s=idle_timeout_s,
-        )
-        return made, lambda: str(made.bound)
-
-    stage = Stage(build, tmp_path)
+    stage = Stage(builder(plane, idle_timeout_s=idle_timeout_s), tmp_path)
     yield stage
     stage.close()
 

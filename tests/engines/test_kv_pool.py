@@ -5,6 +5,7 @@ Every request is answered as if nothing had been, and only who must is computed 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -27,6 +28,7 @@ VARIANTS = {
     "cpu": (SERVER, SCHEDULER, *CHUNKED),
     "async_blocks_outermost": ((str(HERE / "vllm_variant.py"),), SCHEDULER, *CHUNKED),
 }
+MANY_RECLAIMS = 300
 # Two that begin alike, and share blocks; long ones, whose prompts take several steps; short ones.
 SHARED = [prompt("shared", 40) + prompt(f"tail/{number}", 8) for number in range(2)]
 PROMPTS = [
@@ -66,6 +68,20 @@ async def test_lost_pages_change_no_output(engine: LeasedEngine) -> None:
         assert reclaims
     assert await engine.gauge("num_preemptions_total") > before
     assert alike(await batch(engine), control[0]), "nothing that was lost is found in the prefix cache"
+
+
+@pytest.mark.slow
+async def test_hundreds_of_losses_change_no_output(engine: LeasedEngine) -> None:
+    """Batch after batch, with the prefix cache that the disturbed ones before have left behind."""
+    control, taken = await batch(engine), 0
+    for seed in itertools.count(100):
+        async with disturbed(engine, seed) as reclaims:
+            assert alike(await batch(engine), control), f"of seed {seed}, after {taken} reclaims"
+        assert reclaims
+        taken += len(reclaims)
+        if taken >= MANY_RECLAIMS:
+            break
+    assert alike(await batch(engine), control)
 
 
 async def test_requests_that_are_given_up_meanwhile_change_no_output(engine: LeasedEngine) -> None:

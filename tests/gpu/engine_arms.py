@@ -1,11 +1,12 @@
-"""Part (f) with real engines: online alone, offline alone, both sharing the GPU, both under Valve;
-interleaved.
+"""Part (f) with real engines: online alone, offline alone, both sharing the GPU, both under Valve with either
+policy; interleaved.
 
     python engine_arms.py MODEL[,OFFLINE_MODEL]          (see engine_models.py)
 
 Under Valve the online engine stands behind `valve serve` and the offline one runs by `valve run`. Where the
 sidecar's packages are missing that arm is left out, and said so: part "pair" measures the same by the C
-interface. Ends within KIT_LIMIT_S by playing fewer rounds.
+interface. Ends within KIT_LIMIT_S by playing fewer rounds. The SLO of policy budget is SLO_TIMES what a token
+takes online alone.
 """
 
 import contextlib
@@ -31,7 +32,10 @@ READY_S = 90.0
 END_S = 10.0
 ROUNDS_MAX = 3
 SIDECAR_NEEDS = ("aiohttp", "httpx", "orjson", "prometheus_client", "pynvml", "rich", "uvloop")
-ARMS = ("online alone", "offline alone", "both, default time-slicing", "both, Valve")
+ALONE, OFFLINE, SHARED = "online alone", "offline alone", "both, default time-slicing"
+DRAIN, BUDGET = "both, Valve", "both, Valve, policy budget"
+ARMS = (ALONE, OFFLINE, SHARED, DRAIN, BUDGET)
+SLO_TIMES = 5.0
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,8 @@ class Outcome:
     measured: Measured = field(default_factory=Measured)
     offline_tokens_per_s: list[float] = field(default_factory=list)
     utilisation: list[float] = field(default_factory=list)
+    slo_s: float = 0.0
+    """A token's, where there is one."""
 
 
 def plan_for(models: str) -> Plan:
@@ -111,19 +117,26 @@ class Utilisation:
 
 
 class Stage:
-    """The online engine and its sidecar, which stay; the offline one comes and goes with the arms."""
+    """The online engine and its sidecars, which stay; the offline one comes and goes with the arms."""
 
     def __init__(self, plan: Plan, folder: Path, stack: contextlib.ExitStack) -> None:
-        self.plan, self._folder = plan, folder
-        self.port, self.sidecar_port = free_port(), free_port()
+        self.plan, self._folder, self._stack = plan, folder, stack
+        self.port = free_port()
+        self.sidecars: dict[str, int] = {}
+        """By arm, the port of the sidecar that is before the engine then."""
         self._device = ["--device", "cpu"] if plan.model == "stand-in" else ["--device", "0"]
         stack.enter_context(process(self._online()))
         if not wait_answering(self.port, READY_S):
             raise SystemExit("the online engine does not answer")
-        self.gated = has_sidecar()
-        if self.gated:
-            stack.enter_context(process(self._sidecar()))
-            self.gated = wait_answering(self.sidecar_port, 20)
+
+    def gate(self, arm: str, *options: str) -> None:
+        """Puts another sidecar before the engine, for `arm`, if that can be had."""
+        port = free_port()
+        if not has_sidecar():
+            return
+        self._stack.enter_context(process(self._sidecar(port, *options)))
+        if wait_answering(port, 20):
+            self.sidecars[arm] = port
 
     def _online(self) -> list[str]:
         if self.plan.model != "vllm":
@@ -142,10 +155,10 @@ class Stage:
             str(self._folder / "valve"),
         ]
 
-    def _sidecar(self) -> list[str]:
+    def _sidecar(self, port: int, *options: str) -> list[str]:
         return [
             *self._valve("serve", "--upstream", f"http://127.0.0.1:{self.port}", *self._device),
-            *("--listen", f"127.0.0.1:{self.sidecar_port}", "--admin", f"unix:{self._folder}/admin"),
+            *("--listen", f"127.0.0.1:{port}", "--admin", f"unix:{self._folder}/admin-{port}", *options),
         ]
 
     def offline(self, counter: Path, gated: bool) -> list[str]:
@@ -173,8 +186,8 @@ def offline_running(stage: Stage, folder: Path, gated: bool) -> Iterator[Path]:
 def play(
     stage: Stage, arm: str, round_number: int, folder: Path, meter: Utilisation, outcome: Outcome
 ) -> None:
-    gated, online, offline = arm == ARMS[3], arm != ARMS[1], arm != ARMS[0]
-    port = stage.sidecar_port if gated else stage.port
+    gated, online, offline = arm in stage.sidecars, arm != OFFLINE, arm != ALONE
+    port = stage.sidecars.get(arm, stage.port)
     with contextlib.ExitStack() as stack:
         counter = stack.enter_context(offline_running(stage, folder, gated)) if offline else None
         before, begin = read_count(counter) if counter else 0, time.monotonic()
@@ -191,16 +204,27 @@ def play(
             outcome.offline_tokens_per_s.append(tokens / (time.monotonic() - begin))
 
 
+def play_round(
+    stage: Stage, number: int, folder: Path, meter: Utilisation, outcomes: dict[str, Outcome]
+) -> None:
+    for arm in ARMS:
+        if arm == BUDGET and number == 0 and (alone_s := outcomes[ALONE].measured.token_s):
+            outcomes[arm].slo_s = SLO_TIMES * mean(alone_s)
+            stage.gate(arm, "--policy", "budget", "--slo-tpot-ms", f"{outcomes[arm].slo_s * 1e3:.3f}")
+        if arm in stage.sidecars or arm not in (DRAIN, BUDGET):
+            play(stage, arm, number, folder, meter, outcomes[arm])
+
+
 def play_rounds(plan: Plan, deadline: float) -> dict[str, Outcome]:
     outcomes = {arm: Outcome() for arm in ARMS}
     meter = Utilisation()
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
         folder = Path(name)
         stage = Stage(plan, folder, stack)
+        stage.gate(DRAIN)
         for round_number in range(1 if plan.model == "stand-in" else ROUNDS_MAX):
             begin = time.monotonic()
-            for arm in ARMS if stage.gated else ARMS[:3]:
-                play(stage, arm, round_number, folder, meter, outcomes[arm])
+            play_round(stage, round_number, folder, meter, outcomes)
             if time.monotonic() + (time.monotonic() - begin) > deadline:
                 break
     return outcomes
@@ -225,6 +249,9 @@ def describe(arm: str, outcomes: dict[str, Outcome]) -> dict[str, object]:
         record["token_us"] = percentiles(outcome.measured.token_s)
         record["first_mean_over_alone"] = ratio(outcome.measured.first_s, alone.first_s)
         record["token_mean_over_alone"] = ratio(outcome.measured.token_s, alone.token_s)
+    if outcome.slo_s and outcome.measured.token_s:
+        record["slo_ms"] = round(outcome.slo_s * 1e3, 3)
+        record["within_slo"] = mean(token_s <= outcome.slo_s for token_s in outcome.measured.token_s)
     if outcome.offline_tokens_per_s:
         record["offline_tokens_per_s"] = round(mean(outcome.offline_tokens_per_s), 1)
         record["harvested_share"] = ratio(outcome.offline_tokens_per_s, offline.offline_tokens_per_s)

@@ -101,7 +101,7 @@ def test_memory_can_be_remapped_under_a_closed_gate(report: Report) -> None:
         (
             "engines",
             [f"engines: {arm}" for arm in ("online alone", "offline alone", "both, default time-slicing")]
-            + ["engines: both, Valve"],
+            + ["engines: both, Valve", "engines: both, Valve, policy budget"],
         ),
     ],
 )
@@ -109,6 +109,13 @@ def test_arms_are_played(report: Report, part: str, arms: list[str]) -> None:
     found = records(report, part)
     assert list(found) == arms
     assert {record["verdict"] for record in found.values()} == {"ok"}
+
+
+def test_policy_budget_has_an_slo_and_requests_within_it(report: Report) -> None:
+    record = records(report, "engines")["engines: both, Valve, policy budget"]
+    assert record["slo_ms"] > 0
+    assert 0 <= record["within_slo"] <= 1
+    assert record["offline_tokens_per_s"] > 0
 
 
 def test_pair_is_preempted_by_channels(report: Report) -> None:

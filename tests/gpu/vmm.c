@@ -49,7 +49,7 @@ static int begin(struct memory *memory) {
 
 struct costs {
   struct figures create, map, access, unmap, release, export, import;
-  double access_of_all_us;
+  double access_of_all_us, unmap_of_all_us;
 };
 
 #define TIMED(figures, call)                                        \
@@ -89,7 +89,9 @@ static void time_undoing(struct memory *memory, struct costs *costs) {
   uint64_t begin_ns = clock_ns();
   CU(MemSetAccess(memory->range, memory->pages * memory->page, &memory->access, 1));
   costs->access_of_all_us = (double)(clock_ns() - begin_ns) / 1e3;
+  begin_ns = clock_ns();
   CU(MemUnmap(memory->range, memory->pages * memory->page));
+  costs->unmap_of_all_us = (double)(clock_ns() - begin_ns) / 1e3;
   for (uint32_t i = 0; i < memory->pages; i++) TIMED(&costs->release, MemRelease(memory->handles[i]));
 }
 
@@ -105,6 +107,7 @@ static void tell_costs(const char *name, const struct memory *memory, struct cos
   record_figures(&record, "export_us", &costs->export);
   record_figures(&record, "import_us", &costs->import);
   record_number(&record, "set_access_of_all_us", costs->access_of_all_us);
+  record_number(&record, "unmap_of_all_us", costs->unmap_of_all_us);
   record_end(&record, "ok");
 }
 

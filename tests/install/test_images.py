@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -25,13 +24,6 @@ RUN = (*HERE, "run", "--rm", "--pull=never", "--network=host", *LIMITS, *CONFINE
 pytestmark = pytest.mark.skipif(
     any(shutil.which(program) is None for program in ("podman", "runc")), reason="podman or runc is missing"
 )
-
-
-@pytest.fixture
-def engine() -> Iterator[ScriptedEngine]:
-    engine = ScriptedEngine()
-    yield engine
-    engine.close()
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from .machine import Machine, make_root, wait_until, why_not
 
 pytestmark = pytest.mark.skipif(bool(why_not()), reason=why_not())
 VALVE = "/opt/valve/bin/valve"
+KINDS = ("kept", "fresh", "seldom")  # of load
 
 
 @pytest.fixture(scope="module")
@@ -34,20 +35,19 @@ def machine() -> Iterator[Machine]:
         shutil.rmtree(folder)
 
 
-@pytest.fixture(params=[("kept", "fresh")])
-def load(machine: Machine, request: pytest.FixtureRequest) -> Iterator[None]:
+@pytest.fixture
+def load(machine: Machine) -> Iterator[None]:
     """Clients that lose nothing, or fail the test."""
-    kinds = request.param
-    machine.run("rm", "-f", "/tmp/enough", "/tmp/answers-kept", "/tmp/answers-fresh")
-    for kind in kinds:
+    machine.run("sh", "-c", "rm -f /tmp/enough /tmp/answers-*")
+    for kind in KINDS:
         start = ["systemd-run", "--quiet", f"--unit=load-{kind}", "--remain-after-exit"]
         machine.run(*start, "/usr/bin/python3", "/opt/inside/load.py", kind)
         wait_for_more(machine, kind)
     yield
-    for kind in kinds:
+    for kind in KINDS:
         wait_for_more(machine, kind)
     machine.run("touch", "/tmp/enough")
-    for kind in kinds:
+    for kind in KINDS:
         wait_until(lambda kind=kind: machine.show(f"load-{kind}", "SubState") != "running", "the load ends")
         assert machine.show(f"load-{kind}", "Result") == "success", machine.journal()
         machine.run("systemctl", "stop", f"load-{kind}")
@@ -124,9 +124,6 @@ def test_settings_that_are_wrong_change_nothing(machine: Machine) -> None:
     machine.run("sed", "-i", "/no_such_key/d", "/etc/valve/valve.toml")
 
 
-@pytest.mark.parametrize(
-    "load", [("fresh",)], indirect=True
-)  # a restart closes what is idle: docs/upgrade.md
 @pytest.mark.usefixtures("load")
 def test_restart_keeps_clients_waiting_and_loses_none(machine: Machine) -> None:
     before = main_pid(machine)

@@ -23,6 +23,7 @@ import orjson
 
 PACE_S = 0.005  # between two tokens
 DEADLINE_S = 60.0  # generous: machines are slow and shared
+OTHER_LAYOUT = str(Path(__file__).with_name("other_layout.py"))
 
 # Counts for ever into a shared mapping: moves exactly while the tenant computes.
 WITNESS = """
@@ -112,13 +113,16 @@ class ScriptedEngine:
 
 
 class Sidecar:
-    """A real `valve serve`; `listen` and `admin` are read from the line that says it is ready."""
+    """A real `valve serve`; `listen` and `admin` are read from the line that says it is ready.
 
-    def __init__(self, runtime_dir: Path, upstream: str, *options: str) -> None:
+    `library`: None for our own.
+    """
+
+    def __init__(self, runtime_dir: Path, upstream: str, *options: str, library: Path | None = None) -> None:
         self.runtime_dir = runtime_dir
         self.process = start_valve(
             runtime_dir, "serve", "--upstream", upstream, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0",
-            "--device", "cpu", "--cooldown-ms", "20", *options, stderr=subprocess.PIPE,
+            "--device", "cpu", "--cooldown-ms", "20", *options, library=library, stderr=subprocess.PIPE,
         )  # fmt: skip
         self.read_lines()
 
@@ -203,9 +207,11 @@ class Request(threading.Thread):
 
 
 class Tenant:
-    """A real `valve run` of a witness that counts while it computes."""
+    """A real `valve run` of a witness that counts while it computes. `library`: None for our own."""
 
-    def __init__(self, runtime_dir: Path, job: str = "batch", *options: str) -> None:
+    def __init__(
+        self, runtime_dir: Path, job: str = "batch", *options: str, library: Path | None = None
+    ) -> None:
         self.runtime_dir, self.job = runtime_dir, job
         self.file = runtime_dir / f"witness-{job}"
         self.file.write_bytes(bytes(8))
@@ -222,6 +228,7 @@ class Tenant:
             "-c",
             WITNESS,
             str(self.file),
+            library=library,
         )
         with self.file.open("rb") as f:
             self._map = mmap.mmap(f.fileno(), 8, prot=mmap.PROT_READ)
@@ -258,9 +265,12 @@ class Tenant:
         self._map.close()
 
 
-def start_valve(runtime_dir: Path, *arguments: str, **options: Any) -> subprocess.Popen[str]:
+def start_valve(
+    runtime_dir: Path, *arguments: str, library: Path | None = None, **options: Any
+) -> subprocess.Popen[str]:
     environment = os.environ | {"VALVE_RUNTIME_DIR": str(runtime_dir)}
-    command = [sys.executable, "-m", "valve_sidecar", *arguments]
+    program = [OTHER_LAYOUT, str(library)] if library else ["-m", "valve_sidecar"]
+    command = [sys.executable, *program, *arguments]
     return subprocess.Popen(command, env=environment, text=True, start_new_session=True, **options)
 
 
@@ -287,8 +297,8 @@ class Stage:
         self.engine = ScriptedEngine()
         self._started: list[Any] = [self.engine]
 
-    def sidecar(self, *options: str, upstream: str | None = None) -> Sidecar:
-        sidecar = Sidecar(self.runtime_dir, upstream or self.engine.url, *options)
+    def sidecar(self, *options: str, upstream: str | None = None, library: Path | None = None) -> Sidecar:
+        sidecar = Sidecar(self.runtime_dir, upstream or self.engine.url, *options, library=library)
         self._started.append(sidecar)
         sidecar.wait_ready()
         return sidecar
@@ -298,8 +308,8 @@ class Stage:
         self._started.append(engine)
         return engine
 
-    def tenant(self, job: str = "batch", *options: str) -> Tenant:
-        tenant = Tenant(self.runtime_dir, job, *options)
+    def tenant(self, job: str = "batch", *options: str, library: Path | None = None) -> Tenant:
+        tenant = Tenant(self.runtime_dir, job, *options, library=library)
         self._started.append(tenant)
         return tenant
 

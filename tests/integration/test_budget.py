@@ -121,6 +121,34 @@ def test_slices_of_two_sidecars_overlap_so_that_the_tenant_runs(stage: Stage) ->
             assert all(open_within(sidecar, event["woken_ns"], event["t_ns"]) for sidecar in sidecars)
 
 
+def test_slices_of_two_workers_overlap_so_that_the_tenant_runs(stage: Stage) -> None:
+    """Each has a row and a budget of its own, and so they share only the clock."""
+    stage.engine.behave = "pace"
+    sidecar, tenant = stage.sidecar("--workers", "2", *BUDGET), stage.tenant()
+    tenant.wait_running()
+    requests = requests_at_every_worker(sidecar)
+    begun_ns = sidecar.state()["t_ns"]
+    wait_until(
+        lambda: sum(event["t_ns"] > begun_ns for event in sidecar.events("resumed")) > 1,
+        "the tenant has run twice while both workers had a request in flight",
+    )
+    stage.engine.release.set()
+    for request in requests:
+        request.wait_done()
+    opened = [event for event in slices(sidecar) if event["t_ns"] > begun_ns]
+    assert all(event["slice_until_ns"] % PERIOD_NS == 0 for event in opened)
+    assert len({event["worker"] for event in opened}) == 2
+
+
+def requests_at_every_worker(sidecar: Sidecar) -> list[Request]:
+    """The kernel chooses who gets one: as many as it takes."""
+    requests: list[Request] = []
+    while not all(worker["in_flight"] for worker in sidecar.state()["workers"]):
+        requests.append(Request(sidecar.listen, f"r-{len(requests)}"))
+        requests[-1].wait_first_token()
+    return requests
+
+
 def open_within(sidecar: Sidecar, start_ns: int, end_ns: int) -> bool:
     """Whether this sidecar said open at any time between: the agent looked at one of them."""
     told = sorted(sidecar.events("open") + sidecar.events("close"), key=lambda event: int(event["t_ns"]))

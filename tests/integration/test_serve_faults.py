@@ -105,7 +105,10 @@ def test_an_older_segment_is_refused_and_counted_and_online_goes_on(stage: Stage
         file.write((native.LAYOUT_VERSION - 1).to_bytes(4, "little"))
     sidecar = stage.sidecar()
     answers_online(sidecar.listen, stage)
-    refused = f"{stage.runtime_dir / 'holders'} is of another version of Valve: stop every valve process here"
+    older = f"layout {native.LAYOUT_VERSION - 1}.{native.LAYOUT_MINOR}, not {native.LAYOUT}"
+    refused = (
+        f"{stage.runtime_dir / 'holders'} is of another version of Valve ({older}): stop every valve process"
+    )
     ready = httpx.get(f"{sidecar.admin}/readyz")
     assert (ready.status_code, refused in ready.text) == (503, True)
     assert "valve_gated 0.0" in httpx.get(f"{sidecar.admin}/metrics").text

@@ -176,13 +176,16 @@ class Activated(Sidecar):
 
 
 @pytest.mark.parametrize(("data_plane", "workers"), [("native", "2"), ("aiohttp", "1")])
-def test_a_restart_on_a_socket_of_systemds_loses_nothing(stage: Stage, data_plane: str, workers: str) -> None:
+def test_a_restart_under_load_on_a_socket_of_systemds_loses_nothing(
+    stage: Stage, data_plane: str, workers: str
+) -> None:
     options = ("--data-plane", data_plane, "--workers", workers)
     with socket.create_server(("127.0.0.1", 0), backlog=128) as sock:
         first = Activated(stage, sock, *options)
         assert first.listen == f"http://127.0.0.1:{sock.getsockname()[1]}"
-        stream = Request(first.listen)
+        stream, load = Request(first.listen), Load(first.listen)
         stream.wait_first_token()
+        load.wait_for_more()
         first.process.send_signal(signal.SIGTERM)
         waiting = [Request(first.listen, f"r{i}") for i in range(4)]  # some before it notices, some after
         stage.engine.release.set()
@@ -191,6 +194,8 @@ def test_a_restart_on_a_socket_of_systemds_loses_nothing(stage: Stage, data_plan
         second = Activated(stage, sock, *options)
         for request in waiting:
             request.wait_done()
+        load.wait_for_more()
+        load.end()
         assert second.end() == 0
 
 

@@ -14,6 +14,7 @@ STRUCTURES = (
     native.PlaneOptions,
     native.IntakeStats,
     native.IntakeOptions,
+    native.Series,
     native.Event,
 )
 

@@ -73,6 +73,18 @@ def test_how_long_a_tenant_may_stay_stopped_is_seen(holders: Node, tenants: Node
         tenant.set_max_stopped(1)
 
 
+def test_tokens_that_a_rows_last_owner_left_are_not_those_of_an_older_minor(
+    holders: Node, tenants: Node
+) -> None:
+    tenant = Tenant.register(tenants, "batch", 0, ["cpu"])
+    tenant.set_tokens(7, 20)
+    (ours,) = holders.tenants()
+    tenant_row(tenants, tenant.row).speaks = 0
+    (older,) = holders.tenants()
+    assert (ours.tokens, ours.input_tokens) == (7, 20)
+    assert (older.tokens, older.input_tokens) == (None, None)
+
+
 def test_views_are_plain_data(holders: Node, tenants: Node) -> None:
     Holder.register(holders, "proxy", ["cpu"])
     Tenant.register(tenants, "batch", 0, ["cpu"])

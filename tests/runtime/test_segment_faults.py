@@ -98,7 +98,8 @@ def test_what_is_no_file_is_named(tmp_path: Path, make: Callable[[Path], None]) 
 
 def test_another_version_is_named(segment: Path) -> None:
     patch(segment / "tenants", native.Header.layout_version.offset, b"\x63\0\0\0")
-    assert f"{segment / 'tenants'} is of another version of Valve" in open_error(segment, Side.HOLDER)
+    named = f"{segment / 'tenants'} is of another version of Valve (layout 99.1, not {native.LAYOUT}): stop"
+    assert named in open_error(segment, Side.HOLDER)
 
 
 def test_another_time_namespace_is_named(segment: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from valve_sidecar.budget import NEVER_NS, Account, Budget, Goal, Verdict, period_ns
+from valve_sidecar.budget import LATE, NEVER_NS, Account, Budget, Goal, Verdict, period_ns
 
 MS = 1_000_000
 SLO_NS = 50 * MS
@@ -32,6 +32,15 @@ def test_a_slice_opens_when_it_is_paid_for_and_ends_with_the_period() -> None:
     policy = budget()
     assert policy.decide([rich(T0)], T0) == Verdict(True, T0 + policy.period_ns)
     assert policy.decide([rich(T0)], T0 + policy.period_ns - 1).open
+
+
+def test_a_slice_that_is_over_ends_before_another_opens_however_late_that_is_seen() -> None:
+    policy = budget()
+    policy.decide([rich(T0)], T0)
+    late_ns = T0 + policy.period_ns + 30 * MS
+    verdict = policy.decide([rich(late_ns)], late_ns)
+    assert (verdict.open, policy.slices) == (False, 1)
+    assert policy.decide([rich(verdict.wake_ns)], verdict.wake_ns).open
 
 
 def test_no_slice_without_anything_in_flight_or_before_every_first_token() -> None:
@@ -77,6 +86,31 @@ def test_a_stream_has_had_a_token_in_the_period_before_a_slice() -> None:
     stream = rich(T0 - 1)
     assert not budget().decide([stream], T0 + MS).open
     assert budget().decide([rich(T0 + MS)], T0 + MS).open
+
+
+def paced(**more: int) -> Budget:
+    """One that knows the engine's pace: 8 ms a token."""
+    policy = budget(**more)
+    decode(policy, 8 * MS, tokens=1, count=100)
+    return policy
+
+
+def test_a_slice_opens_late_in_an_iteration() -> None:
+    policy = paced()
+    verdict = policy.decide([rich(T0)], T0)
+    assert verdict == Verdict(False, T0 + int(LATE * policy.base_ns))
+    assert policy.decide([rich(T0)], verdict.wake_ns) == Verdict(True, T0 + policy.period_ns)
+
+
+def test_a_token_that_is_due_already_is_not_waited_for() -> None:
+    assert paced().decide([rich(T0)], T0 + 9 * MS).open
+
+
+def test_streams_out_of_step_cost_an_iteration_at_most() -> None:
+    policy, now_ns = paced(), T0
+    while not policy.decide([rich(now_ns)], now_ns).open:
+        now_ns += MS  # always another one's token
+    assert now_ns - T0 == pytest.approx(policy.base_ns, abs=MS)
 
 
 def test_a_client_that_takes_nothing_neither_pays_nor_bars() -> None:
@@ -207,10 +241,12 @@ class Engine:
             self.waiting.append(arrivals.pop(0))
 
     def _iterate(self, arrivals: list[Stream]) -> None:
-        taken = self.waiting[:1]
+        taken, slices = self.waiting[:1], self.policy.slices
         work_ns = self.step_ns + self.sequence_ns * len(self.running)
         self._work(work_ns + self.token_ns * sum(stream.prompt for stream in taken), arrivals)
+        calm = not taken and slices == self.policy.slices and not self.policy.slice_end_ns
         for stream in self.running[:]:
+            self.policy.decoded(stream.account, self.now_ns, 1, calm=calm)
             self._yield_token(stream)
         for stream in taken:
             self.waiting.remove(stream)

@@ -2,8 +2,12 @@
 
 import asyncio
 import ctypes
+import dataclasses
 import logging
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -105,4 +109,38 @@ async def test_a_lost_seat_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixt
     assert not front.ready
     assert "proxying without a gate" in caplog.text
     await asyncio.sleep(0)
+    await run_down(front)
+
+
+def count_calls(work: Callable[[], None]) -> int:
+    """How many functions it calls, those in C included."""
+    events: list[str] = []
+    sys.setprofile(lambda frame, event, argument: events.append(event))
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return sum(event in ("call", "c_call") for event in events)
+
+
+async def ask_often(front: Front, times: int) -> None:
+    async with front._given.listener.bound.client(5) as client:
+        for _ in range(times):
+            assert (await client.post("/v1/completions", content=b"{}")).status_code == 502
+
+
+async def test_python_does_the_same_however_many_requests_have_ended(tmp_path: Path) -> None:
+    given = surroundings(tmp_path, "native")
+    given = dataclasses.replace(given, config=dataclasses.replace(given.config, cooldown_ms=60_000))
+    front = NativeFront(given, by_name("openai"))
+    await front.start()
+    node: Any = given.seat.node
+
+    async def cost(requests: int) -> int:
+        await ask_often(front, requests)
+        return count_calls(lambda: front.collect(node, 1))
+
+    await cost(1)  # the one that closes the gate
+    assert await cost(1) == await cost(40)
+    assert front.state()["counters"]["requests"] == {"upstream_failed": 42}
     await run_down(front)

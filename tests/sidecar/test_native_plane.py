@@ -1,6 +1,9 @@
 """Where the native data plane looks for the engine; starting and stopping is in test_proxy.py."""
 
+import asyncio
+import ctypes
 import socket
+import threading
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,8 @@ from valve_sidecar.address import Address
 from valve_sidecar.flight import Flight, Head, Outcome
 from valve_sidecar.listener import Listener
 from valve_sidecar.native_plane import NativePlane, engine_addresses, is_literal, pack_address
+
+PATIENCE_S = 10.0  # only ever waited out by a failing test
 
 
 class Nobody:
@@ -63,3 +68,60 @@ async def test_an_engine_by_name(host: str) -> None:
                 engine.accept()[0].close()
             assert client.recv(65_536).startswith(b"HTTP/1.1 502 ")
         await plane.drain(1)
+
+
+class Stopper:
+    """A task that keeps the plane's thread from going on until it is told to."""
+
+    def __init__(self) -> None:
+        self._reached, self._go_on = threading.Event(), threading.Event()
+        self.task = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint64)(self._wait)
+
+    def _wait(self, *_: object) -> None:
+        self._reached.set()
+        self._go_on.wait(PATIENCE_S)
+
+    async def reached(self) -> None:
+        assert await asyncio.to_thread(self._reached.wait, PATIENCE_S)
+
+    def go_on(self) -> None:
+        self._go_on.set()
+
+
+async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.readuntil(b"\r\n\r\n")
+    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+    writer.close()
+    await writer.wait_closed()
+
+
+async def test_what_is_sent_in_the_moment_in_which_it_is_let_go_still_counts() -> None:
+    engine = await asyncio.start_server(answer, "127.0.0.1", 0)
+    upstream = Address("127.0.0.1", engine.sockets[0].getsockname()[1])
+    ends = Listener(Address("127.0.0.1", 0)), upstream
+    plane = NativePlane(*ends, by_name("openai"), Nobody(), last_call_s=0)
+    await plane.start()
+    reader, writer = await asyncio.open_connection(plane.bound.host, plane.bound.port)
+    for _ in range(2):  # it has been accepted
+        assert await plane.responds(PATIENCE_S)
+    first, second = Stopper(), Stopper()
+    plane.post(first.task, 0, 0)
+    await first.reached()
+    drained = asyncio.create_task(plane.drain(PATIENCE_S))
+    await turns_of_the_loop()
+    plane.post(second.task, 0, 0)  # both are done at once: the last call is over, and nobody looked again
+    first.go_on()
+    await second.reached()
+    writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    await turns_of_the_loop()
+    second.go_on()
+    assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 OK\r\n")
+    writer.close()
+    await drained
+    engine.close()
+    await engine.wait_closed()
+
+
+async def turns_of_the_loop() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)

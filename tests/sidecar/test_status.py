@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from valve_runtime import native
 from valve_runtime.errors import SegmentError
 from valve_runtime.ledger import Ledger, Party
 from valve_runtime.node import Holder, Node, Side, Tenant
@@ -36,7 +37,8 @@ def test_sidecars_and_tenants(tmp_path: Path) -> None:
 def row(job: str, pid: int, runner_pid: int = 0, **counters: int) -> dict[str, Any]:
     names = {"job": job, "pid": pid, "runner_pid": runner_pid, "alive": True, "state": "running", "rank": 0}
     zeros = dict.fromkeys((*TROUBLE, "processes", "channels", "stops"), 0)
-    return names | {"mechanism": "channels", "devices": ("GPU-0",), "tokens": None} | zeros | counters
+    told = {"mechanism": "channels", "devices": ("GPU-0",), "tokens": None, "layout": native.LAYOUT}
+    return names | told | zeros | counters
 
 
 def test_ranks_stand_below_their_job() -> None:

@@ -1,7 +1,8 @@
 """Valve's reservation, kvcached's way and fixed splits on every trace: compare.py TRACES [NAME ...]
 
 Writes NAME.json beside itself, and prints a row of the page's table. Every replica is compared with the
-splits that leave its own tenants no less memory than Valve did, chosen in hindsight.
+splits that leave its own tenants no less memory than Valve did, chosen in hindsight; and with the split that
+somebody would choose after the first ten minutes.
 """
 
 import sys
@@ -15,7 +16,7 @@ from valve_loadgen.plan.engine import PRESETS
 from valve_loadgen.plan.kv import Usage
 from valve_loadgen.plan.memory import Replay
 from valve_loadgen.plan.routing import DEDICATED, ROUTINGS
-from valve_loadgen.plan.splits import Prealloc
+from valve_loadgen.plan.splits import Prealloc, Split
 from valve_sidecar.reclaim_limit import ReclaimLimit
 from valve_sidecar.reservation import Reservation
 
@@ -55,19 +56,29 @@ def best_splits(usage: Usage, offline_share: float) -> dict[int, Replay]:
     return {chunk: each for chunk, each in found.items() if each is not None}
 
 
+def warm_peak(usage: Usage) -> int:
+    """The highest use that is known when counting begins."""
+    return Usage(WARM_S, [change for change in usage.changes if change[0] < WARM_S], usage.soon_max).peak
+
+
 def compare(known: list[Usage]) -> dict[str, Any]:
     ours = valve(known)
     ready = memory.replay(known, lambda _: Prealloc(), ENGINE.kv_pages, announced=False, warm_s=WARM_S)
+    seen = memory.replay(
+        known, lambda usage: Split(warm_peak(usage)), ENGINE.kv_pages, announced=False, warm_s=WARM_S
+    )
     found = [best_splits(usage, valve([usage]).offline_share) for usage in known]
     tuned = [min(each.values(), key=lambda replay: replay.reclaims_per_hour) for each in found]
     return {
         "replicas": len(known),
         "hours": ours.hours,
         "peak_pages": [usage.peak for usage in known],
+        "warm_peak_pages": [warm_peak(usage) for usage in known],
         "valve": ours.as_json(),
         "valve_unannounced": valve(known, announced=False).as_json(),
         "valve_from_the_start": valve(known, warm_s=0.0).as_json(),
         "prealloc": ready.as_json(),
+        "split_at_warm_peak": seen.as_json(),
         "split": pooled([each[0] for each in found]),
         "split_best_chunk": pooled(tuned),
     }
@@ -93,6 +104,8 @@ def row(name: str, found: dict[str, Any]) -> str:
         f"{ours['reclaims_per_hour']:.2f}",
         f"{split['reclaims_per_hour']:.2f}",
         f"{tuned['reclaims_per_hour']:.2f}",
+        f"{found['split_at_warm_peak']['reclaims_per_hour']:.0f} "
+        f"({found['split_at_warm_peak']['offline_share']:.1%})",
         f"{found['prealloc']['reclaims_per_hour']:,.0f} ({found['prealloc']['offline_share']:.1%})",
         f"{ours['stalls_per_hour']:.2f} ({found['valve_unannounced']['stalls_per_hour']:.2f})",
         f"{split['stalls_per_hour']:.2f}",

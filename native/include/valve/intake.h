@@ -1,7 +1,7 @@
 /* valve/intake.h - the native intake: classifies what arrives, closes the gate first, keeps the stamps.
  *
  * It implements vlv_intake_calls (valve/plane.h) without the interpreter. Everything runs on the plane's
- * thread, but for vlv_intake_stats() and the log, which any thread may read.
+ * thread, but for vlv_intake_stats(), vlv_intake_latencies() and the log, which any thread may read.
  */
 #ifndef VALVE_INTAKE_H
 #define VALVE_INTAKE_H
@@ -48,6 +48,29 @@ struct vlv_intake_stats {
   VLV_ATOMIC(uint64_t) newest_trace_high, newest_trace_low, newest_span; /* span 0: it is not traced */
 };
 
+/* ---- how long requests took: from their heads being readable ---- */
+
+#define VLV_LATENCY_BOUNDS 16
+#define VLV_ANSWER_TEXT_MAX 128
+
+/* To the end; to the first token; from there to the end, for each further token. The last two of streams. */
+enum vlv_latency { VLV_DURATION, VLV_FIRST_TOKEN, VLV_LATER_TOKENS, VLV_LATENCIES };
+
+struct vlv_histogram {
+  VLV_ATOMIC(uint64_t) counts[VLV_LATENCY_BOUNDS + 1]; /* the last one: above all bounds */
+  VLV_ATOMIC(uint64_t) sum_ns;
+};
+
+/* Requests of one kind that ended alike, upgrades apart. Only the histograms change, and `next` once. */
+struct vlv_series {
+  VLV_ATOMIC(struct vlv_series *) next;
+  uint32_t operation, outcome; /* the caller's number; enum vlv_outcome */
+  uint32_t bad_status;         /* of a complete answer; 0: a good one, or none */
+  uint32_t model_len;
+  char model[VLV_ANSWER_TEXT_MAX];
+  struct vlv_histogram histograms[VLV_LATENCIES];
+};
+
 struct vlv_intake_options {
   bool gated;                 /* the policy runs (modes enforce and observe) */
   bool measures_arrivals;     /* fills `arrivals` */
@@ -58,9 +81,10 @@ struct vlv_intake_options {
   double tpot_over;
   uint64_t slo_ttft_ns, period_min_ns; /* 0: none */
   double trace_share; /* of the requests whose client has not decided; below 0: nothing is traced */
-  /* Whether a request makes the engine compute. Asked once for each method and path, on the plane's thread;
-   * the answers are kept. */
-  bool (*is_inference)(const char *method, size_t method_len, const char *path, size_t path_len,
+  uint64_t latency_bounds_ns[VLV_LATENCIES][VLV_LATENCY_BOUNDS]; /* inclusive, rising; unused: UINT64_MAX */
+  /* 0: the request makes the engine compute nothing; else a number for what it asks for. Asked once for each
+   * method and path, on the plane's thread; the answers are kept. */
+  uint8_t (*operation)(const char *method, size_t method_len, const char *path, size_t path_len,
                        bool upgrade);
 };
 
@@ -70,6 +94,8 @@ VLV_API struct vlv_intake *vlv_intake_create(const struct vlv_intake_options *op
 VLV_API void vlv_intake_destroy(struct vlv_intake *intake);
 VLV_API const struct vlv_intake_calls *vlv_intake_calls(void);
 VLV_API const struct vlv_intake_stats *vlv_intake_stats(const struct vlv_intake *intake);
+/* The first series; NULL: none has ended yet. They live as long as the intake. */
+VLV_API const struct vlv_series *vlv_intake_latencies(const struct vlv_intake *intake);
 
 /* Tasks for vlv_plane_post(), the intake being their context. */
 /* `holder`: our row in the node segment (a struct vlv_holder *), or 0. What is closed by then is closed for
@@ -94,7 +120,6 @@ VLV_API void vlv_intake_forget_routes(void *intake, uint64_t unused, uint64_t al
 #define VLV_REQUEST_ID_MAX 128
 #define VLV_PATH_MAX 256
 #define VLV_MADE_MAX 1024
-#define VLV_ANSWER_TEXT_MAX 128
 #define VLV_FINISH_REASONS_MAX 132
 
 enum vlv_event_kind { VLV_EVENT_CLOSE, VLV_EVENT_OPEN, VLV_EVENT_LAPSE, VLV_EVENT_REQUEST, VLV_EVENT_MADE };

@@ -131,6 +131,9 @@ VLV_API void vlv_party_release(struct vlv_party *party);
  * its share, never more than it has leased. */
 VLV_API uint32_t vlv_party_room(const struct vlv_party *party);
 VLV_API uint32_t vlv_party_excess(const struct vlv_party *party);
+/* Whether pages are about to come: some are handed to it already, or it has room and the other side holds
+ * more than its share. */
+VLV_API bool vlv_party_awaits(const struct vlv_party *party);
 /* The living party of the other side that has most room: its row and, in *room, how many pages may be handed
  * to it; -ENOENT: there is none. */
 VLV_API int vlv_party_recipient(const struct vlv_party *party, uint32_t *room);

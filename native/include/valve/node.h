@@ -44,7 +44,12 @@ extern "C" {
 
 #define VLV_HOLDERS_MAGIC 0x31444c4845564c56ull /* "VLVEHLD1" */
 #define VLV_TENANTS_MAGIC 0x31544e5445564c56ull /* "VLVETNT1" */
-#define VLV_LAYOUT_VERSION 2u
+#define VLV_LAYOUT_VERSION 2u                   /* another one is refused */
+/* Counts what was added where bytes were reserved. All minors of a version work together; a test builds other
+ * ones. */
+#ifndef VLV_LAYOUT_MINOR
+#define VLV_LAYOUT_MINOR 1u
+#endif
 
 #define VLV_HOLDERS_MAX 64u
 #define VLV_TENANTS_MAX 256u
@@ -97,7 +102,8 @@ struct vlv_header { /* 64 bytes, written once before the file gets its name */
   uint32_t file_size;
   uint8_t boot_id[16];         /* /proc/sys/kernel/random/boot_id */
   int64_t monotonic_offset_ns; /* /proc/self/timens_offsets of the creator; another value is refused */
-  uint8_t reserved[24];
+  uint32_t layout_minor;       /* the creator's; what a row has, its owner says in `speaks` */
+  uint8_t reserved[20];
 };
 
 struct vlv_holder_row {           /* 192 bytes */
@@ -110,7 +116,8 @@ struct vlv_holder_row {           /* 192 bytes */
   VLV_ATOMIC(uint64_t) closes; /* times the claim went open -> closed */
   VLV_ATOMIC(uint64_t) lapses; /* leases that ran out before their renewal */
   char name[VLV_NAME_SIZE];
-  uint8_t reserved[88];
+  VLV_ATOMIC(uint64_t) speaks; /* since minor 1: the owner's, as vlv_row_minor() reads it */
+  uint8_t reserved[80];
 };
 
 struct vlv_holders_file {
@@ -161,10 +168,11 @@ struct vlv_tenant_row {           /* 2304 bytes */
   VLV_ATOMIC(uint64_t) max_stopped_ns;    /* how long it may stay stopped; 0: for ever */
   VLV_ATOMIC(uint64_t) breathers;         /* times it was let run although its gate was closed */
   VLV_ATOMIC(uint64_t) breathes_until_ns; /* the present breather ends then; 0: none. Ranks read it too */
+  VLV_ATOMIC(uint64_t) speaks;            /* since minor 1: the owner's, as vlv_row_minor() reads it */
   VLV_ATOMIC(uint64_t) tokens;            /* generated, as the job's engine tells in its own metrics */
   VLV_ATOMIC(uint64_t) input_tokens;      /* of prompts */
   VLV_ATOMIC(uint64_t) tokens_at_ns;      /* when it told that; 0: it does not */
-  uint8_t reserved[16];
+  uint8_t reserved[8];
 };
 
 struct vlv_tenants_file {
@@ -197,6 +205,13 @@ VLV_API const struct vlv_tenants_file *vlv_node_tenants(const struct vlv_node *n
 /* 1 if the row's owner is alive (holds its lock), 0 if not, -errno. */
 VLV_API int vlv_holder_alive(const struct vlv_node *node, uint32_t row);
 VLV_API int vlv_tenant_alive(const struct vlv_node *node, uint32_t row);
+
+/* The minor layout that a row's owner writes. One that does not know the field leaves what its predecessor
+ * wrote; so it counts only beside that one's pid, and is 0 otherwise. */
+VLV_API uint32_t vlv_row_minor(uint64_t owner_pid, uint64_t speaks);
+/* 1 if one of the files has lost its name (somebody removed it): those that come later make another segment,
+ * and would not meet us. */
+VLV_API int vlv_node_is_removed(const struct vlv_node *node);
 
 VLV_API uint64_t vlv_now_ns(void);
 

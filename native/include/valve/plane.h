@@ -31,7 +31,6 @@ enum vlv_outcome {
 
 enum vlv_error_kind {
   VLV_BAD_REQUEST,
-  VLV_SHUTTING_DOWN,
   VLV_UPSTREAM_UNREACHABLE,
   VLV_UPSTREAM_TIMEOUT,
   VLV_UPSTREAM_RESET,
@@ -84,13 +83,11 @@ VLV_API int vlv_plane_start(struct vlv_plane *plane);
 #define VLV_TASKS_MAX 128
 VLV_API int vlv_plane_post(struct vlv_plane *plane, void (*task)(void *, uint64_t, uint64_t), void *context,
                            uint64_t first, uint64_t second);
-/* Others listen on our sockets now: stops listening, and serves whoever is connected; each response says that
- * its connection ends with it. `deserted_fd` (an eventfd) is written when nobody is connected, perhaps at
- * once; it must live until the plane has stopped. 0, or as vlv_plane_post(). */
-VLV_API int vlv_plane_retire(struct vlv_plane *plane, int deserted_fd);
-/* Stops listening; new requests are refused. `drained_fd` (an eventfd) is written when the last exchange has
- * ended, perhaps at once; it must live until the plane has stopped. 0, or as vlv_plane_post(). */
-VLV_API int vlv_plane_drain(struct vlv_plane *plane, int drained_fd);
+/* Stops listening, and serves whoever is connected: each response says that its connection ends with it, and
+ * who says nothing for `patience_ns` is let go. `deserted_fd` (an eventfd) is written when nobody is
+ * connected, perhaps at once; it must live until the plane has stopped. May be called again, with less
+ * patience. 0, or as vlv_plane_post(). */
+VLV_API int vlv_plane_retire(struct vlv_plane *plane, int deserted_fd, uint64_t patience_ns);
 /* A task for vlv_plane_post(), the plane being its context: whether the engine keeps a connection open after
  * a streamed (chunked) response. Until this is said it is not relied upon. */
 VLV_API void vlv_plane_reuse_streams(void *plane, uint64_t reuse, uint64_t unused);

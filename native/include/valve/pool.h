@@ -35,7 +35,9 @@ struct vlv_pool_head { /* 128 bytes; then `pages` words of the pool, then as man
   VLV_ATOMIC(uint32_t) epoch;  /* futex word: bumped after words have changed, before kernels run again */
   VLV_ATOMIC(uint32_t) seen;   /* by the engine: up to which epoch it has acted and written its costs */
   VLV_ATOMIC(uint32_t) wanted; /* by the engine: pages that it would use now if it had them; informs */
-  uint8_t rest2[52];
+  uint32_t rest1;
+  VLV_ATOMIC(uint64_t) told_ns; /* when the pool last bumped the epoch, CLOCK_MONOTONIC */
+  uint8_t rest2[40];
 };
 
 struct vlv_pool_table;

@@ -194,7 +194,7 @@ CUresult cuMemUnmap(CUdeviceptr pointer, size_t size) {
   uint64_t began_ns = cost_begin();
   if (!change(pointer, size, false)) return CUDA_ERROR_INVALID_VALUE;
   bool unmapped = map_fixed(pointer, size, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  cost_end("unmap", began_ns);
+  cost_end_of_pages("unmap", "unmap_page", size / PAGE, began_ns);
   return unmapped ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
 }
 

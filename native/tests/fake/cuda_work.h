@@ -33,6 +33,7 @@ struct task {
   size_t size;            /* bytes */
   uint32_t value, width;  /* of a fill */
   _Atomic uint64_t *mark; /* gets the time */
+  uint64_t submitted_ns;
 };
 
 struct dependency {
@@ -55,7 +56,7 @@ struct stream {
   struct channel_thread *channel;
   bool blocking, destroyed;
   uint64_t submitted; /* number of the latest work */
-  uint64_t done;
+  _Atomic uint64_t done;
   struct graph *capture;
   bool captures; /* it began the capture itself */
   uint32_t pending_count;

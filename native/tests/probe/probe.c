@@ -297,6 +297,7 @@ VLV_API void probe_budget_figures(const struct probed_budget *probed, struct pro
 VLV_API size_t probe_size(int which) {
   const size_t sizes[] = {sizeof(struct vlv_request),        sizeof(struct vlv_intake_calls),
                           sizeof(struct vlv_plane_options),  sizeof(struct vlv_intake_stats),
-                          sizeof(struct vlv_intake_options), sizeof(struct vlv_event)};
+                          sizeof(struct vlv_intake_options), sizeof(struct vlv_series),
+                          sizeof(struct vlv_event)};
   return sizes[which];
 }

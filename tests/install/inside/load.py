@@ -1,6 +1,7 @@
 """Asks on and on until /tmp/enough is there; prints how many answers there were, and exits 1 on any loss.
 
-`load.py kept`: on one connection for as long as it is kept; `load.py fresh`: on a new one each time.
+`load.py kept`: on one connection for as long as it is kept; `seldom`: the same, but a second after each
+answer; `fresh`: on a new connection each time.
 """
 
 import http.client
@@ -19,5 +20,5 @@ while not Path("/tmp/enough").exists():
         sys.exit(f"status {response.status}")
     answers += 1
     Path(f"/tmp/answers-{sys.argv[1]}").write_text(str(answers))
-    time.sleep(0.01)
+    time.sleep(1.0 if sys.argv[1] == "seldom" else 0.01)
 print(answers)

@@ -66,6 +66,7 @@ def test_every_load_and_routing_is_compared_and_budget_is_never_behind() -> None
             assert point.met >= point.met_alone - 0.01
             assert point.budget >= point.drain - 0.01
             assert point.slices_per_s <= 1e9 / 2**27
+            assert point.ttft_ms < 1.1 * point.ttft_alone_ms
     balanced = found.by_routing[BALANCED]
     assert balanced[0].budget > balanced[-1].budget
     assert balanced[2].budget > 0.4
