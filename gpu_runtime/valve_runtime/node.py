@@ -246,7 +246,7 @@ class Node:
         return f"{native.LAYOUT_VERSION}.{self._minor(row)}"
 
     def _minor(self, row: native.HolderRow | native.TenantRow) -> int:
-        return self._library.row_minor(row.owner_pid, row.speaks)
+        return int(self._library.row_minor(row.owner_pid, row.speaks))
 
     def _tells_tokens(self, row: native.TenantRow) -> bool:
         """An older owner leaves there what the row's last one said."""

@@ -19,7 +19,7 @@ struct range {
   vmm_address base;
   uint32_t slots;
   vmm_memory quarantine;
-  bool rests; /* nothing that knows its addresses runs while it is remapped */
+  bool rests;         /* nothing that knows its addresses runs while it is remapped */
   vmm_memory *memory; /* what is mapped in each slot; 0: nothing */
 };
 
@@ -32,8 +32,8 @@ void range_destroy(struct range *range);
 
 vmm_address range_address(const struct range *range, uint32_t slot);
 /* Maps `memories[i]` in `slots[i]` (ascending) in the place of what is there, `count` of them; each run of
- * neighbours is unmapped by one call, and by one call its access is set, or that of several near runs. All or none: -EIO, and everything
- * stands as before. */
+ * neighbours is unmapped by one call, and by one call its access is set, or that of several near runs. All or
+ * none: -EIO, and everything stands as before. */
 int range_remap(struct range *range, const uint32_t *slots, const vmm_memory *memories, uint32_t count);
 /* Leaves nothing at these addresses, which no kernel may know, until they are remapped. -EIO: some are still
  * mapped. */
