@@ -41,7 +41,7 @@ class SpanBuilder:
                 return self._stopped(record)
             case "resumed":
                 stop = self._stops.pop((record["row"], record["pid"]), None)
-                return [self._stop_time(stop, record)] if stop is not None else []
+                return self._stop_time(stop, record) if stop is not None else []
             case "open":
                 return self._opened(record)
             case "reclaimed":
@@ -94,18 +94,19 @@ class SpanBuilder:
         )
         return [span]
 
-    def _stop_time(self, stop: Record, resume: Record) -> ReadableSpan:
-        """The tenant's own view, a trace of its own: for how long it stood still, and because of whom."""
-        return self._span(
-            f"stopped {stop['job']}",
-            new_context(),
-            None,
-            stop["t_ns"],
-            resume["t_ns"],
-            attributes=tenant_attributes(stop) | {"valve.resume.generation": resume["generation"]},
-            events=[Event("valve.agent.woken", timestamp=resume["woken_ns"] + self.clock_offset_ns)],
-            links=[Link(context_of(stop))],
-        )
+    def _stop_time(self, stop: Record, resume: Record) -> list[ReadableSpan]:
+        """The tenant's own view, a trace of its own: for how long it stood still, because of whom, and how
+        long its resumption took.
+        """
+        own, done_ns, links = new_context(), resume["t_ns"], [Link(context_of(stop))]
+        told = tenant_attributes(stop)
+        resumed = told | {"valve.gate.generation": resume["generation"]}
+        told |= {"valve.resume.generation": resume["generation"]}
+        child, name = new_context(own.trace_id), f"resume {stop['job']}"
+        return [
+            self._span(f"stopped {stop['job']}", own, None, stop["t_ns"], done_ns, told, links=links),
+            self._span(name, child, own, resume["woken_ns"], done_ns, resumed, links=links),
+        ]
 
     def _reclaimed(self, record: Record) -> list[ReadableSpan]:
         """As a stop: in the request's trace from the decision on, and the tenant's own view."""

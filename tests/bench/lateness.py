@@ -8,7 +8,6 @@ from typing import Any
 
 import uvloop
 
-from integration.collector import Collector
 from valve_adapters.registry import by_name
 from valve_loadgen import stats
 from valve_sidecar.answer import Answer
@@ -17,35 +16,34 @@ from valve_sidecar.flight import Flight, Outcome
 from valve_sidecar.span_feed import ExportOrder, SpanFeed
 from valve_sidecar.trace import Tracer
 
+from .onlookers import collector
+
 RATE, BLOCK_S, ROUNDS = 1_000, 4.0, 10
 TICK_S = 0.001
 
 
 def measure_lateness(scale: float) -> dict[str, Any]:
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_measure(max(2, round(ROUNDS * scale))))
+    with collector() as url, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_measure(url, max(2, round(ROUNDS * scale))))
 
 
-async def _measure(rounds: int) -> dict[str, Any]:
-    collector, log = Collector(), EventLog()
+async def _measure(collector: str, rounds: int) -> dict[str, Any]:
+    log = EventLog()
 
     async def read(since: int, limit: int) -> dict[str, Any]:
         return log.since(since, limit)
 
     pairs: list[tuple[list[float], list[float]]] = []
     spans = 0
-    try:
-        for _ in range(rounds):
-            quiet = await _block(log)
-            feed = SpanFeed(ExportOrder(collector.url, "bench", "127.0.0.1", 1), read)
-            feed._next = log.since(1 << 62, 0)["next"]
-            feed.start()
-            await asyncio.sleep(1.5)  # the exporter has started
-            pairs.append((quiet, await _block(log)))
-            await feed.stop()
-            spans += feed.counts["exported"]
-    finally:
-        collector.close()
+    for _ in range(rounds):
+        quiet = await _block(log)
+        feed = SpanFeed(ExportOrder(collector, "bench", "127.0.0.1", 1), read)
+        feed._next = log.since(1 << 62, 0)["next"]
+        feed.start()
+        await asyncio.sleep(1.5)  # the exporter has started
+        pairs.append((quiet, await _block(log)))
+        await feed.stop()
+        spans += feed.counts["exported"]
     moved = stats.difference_of_quantiles(pairs, 0.99)
     return {
         "spans_per_s": RATE,

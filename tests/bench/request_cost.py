@@ -1,6 +1,8 @@
 """CPU and time to first byte of a request: all off; with traces and scrapes; with a page open, too.
 
-Arms are interleaved. Sidecars run on core 0, everything else, the exporters included, on the other cores.
+Arms are interleaved. Sidecars run on core 0, everything else, their exporters included, on the other cores.
+The client and the engine are the exact ones in native/bench; as root they come before all else on their core,
+so that what they measure is the sidecar's and not a collector's who works there, too.
 """
 
 from __future__ import annotations
@@ -8,137 +10,105 @@ from __future__ import annotations
 import asyncio
 import os
 import subprocess
-import sys
 import tempfile
-import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import aiohttp
-
-from integration.collector import Collector
 from integration.stage import Sidecar
 from valve_loadgen import stats
+from valve_loadgen.http_tools import Tools, program
 
-from .scripted import Client, connect
+from .onlookers import collector, onlooker
 
-RPS, BLOCK_S, ROUNDS = 150, 2.5, 20
-CONNECTIONS = 24
+STREAMS, CHUNKS, GAP_US = 2, 8, 2000  # about 140 requests a second
+BLOCK, ROUNDS = 150, 40  # of each stream's requests in a block; blocks of each arm
 ARMS = ("off", "on", "on_and_page")
 Block = tuple[list[float], float]  # first-byte times in us, CPU us per request
 
 
 class Arm:
-    """One sidecar and who looks at it."""
+    """One sidecar, and what it costs."""
 
-    def __init__(self, name: str, folder: Path, engine: int, collector: Collector) -> None:
-        self.name = name
-        options = ["--otlp-endpoint", collector.url] if name != "off" else []
+    def __init__(self, name: str, folder: Path, engine: int, collector: str) -> None:
+        options = ["--otlp-endpoint", collector] if name != "off" else []
         directory = folder / name
         directory.mkdir(mode=0o700)
+        self.name = name
         self.sidecar = Sidecar(directory, f"http://127.0.0.1:{engine}", *options)
         self.sidecar.wait_ready()
-        self._free: list[Client] = []
         self.pid = self.sidecar.process.pid
 
     def place(self) -> None:
-        """The sidecar alone on core 0."""
-        os.sched_setaffinity(self.pid, {0})
+        """The sidecar alone on core 0; as root it comes before the machine's other sessions."""
+        with suppress(OSError):
+            Path(f"/proc/{self.pid}/autogroup").write_text("-19")
+        for thread in Path(f"/proc/{self.pid}/task").iterdir():
+            os.sched_setaffinity(int(thread.name), {0})
         for child in self.children():
             os.sched_setaffinity(child, others())
 
     def children(self) -> list[int]:
         return [int(pid) for pid in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()]
 
-    async def block(self, seconds: float) -> Block:
-        """At a constant rate; the clients do not wait for each other."""
+    async def block(self, rounds: int = BLOCK) -> Block:
+        port = int(self.sidecar.listen.rpartition(":")[2])
         before = cpu_s(self.pid)
-        start, tasks = time.monotonic(), []
-        for i in range(round(RPS * seconds)):
-            await asyncio.sleep(max(0.0, start + i / RPS - time.monotonic()))
-            tasks.append(asyncio.create_task(self._ask()))
-        times = list(await asyncio.gather(*tasks))
-        return times, 1e6 * (cpu_s(self.pid) - before) / len(times)
+        told = await Tools(frozenset(others())).streams(port, STREAMS, CHUNKS, GAP_US, rounds)
+        return told.ttft_us, 1e6 * (cpu_s(self.pid) - before) / len(told.ttft_us)
 
-    async def _ask(self) -> float:
-        address = self.sidecar.listen.removeprefix("http://").split(":")
-        client = self._free.pop() if self._free else await connect(address[0], int(address[1]))
-        taken_us = await client.ask()
-        self._free.append(client)
-        return taken_us
 
-    def close(self) -> None:
-        for client in self._free:
-            client.close()
-        self.sidecar.end()
+@contextmanager
+def started(name: str, folder: Path, engine: int, collector: str) -> Iterator[Arm]:
+    arm = Arm(name, folder, engine, collector)
+    try:
+        yield arm
+    finally:
+        arm.sidecar.end()
 
 
 async def measure_requests(scale: float) -> dict[str, Any]:
     os.sched_setaffinity(0, others())
-    collector = Collector()
-    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder, engine_port() as engine:
-        arms = [Arm(name, Path(folder), engine, collector) for name in ARMS]
-        try:
-            return await _measure(arms, max(2, round(ROUNDS * scale)))
-        finally:
-            for arm in arms:
-                arm.close()
-            collector.close()
-            os.sched_setaffinity(0, range(os.cpu_count() or 1))
+    with ExitStack() as opened:
+        folder = Path(opened.enter_context(tempfile.TemporaryDirectory(dir="/dev/shm")))
+        url, engine = opened.enter_context(collector()), opened.enter_context(backend())
+        arms = [opened.enter_context(started(name, folder, engine, url)) for name in ARMS]
+        for arm in arms[1:]:
+            opened.enter_context(onlooker("scraper", arm.sidecar.admin))
+        opened.enter_context(onlooker("page", arms[2].sidecar.admin))
+        opened.enter_context(urgent())
+        measured = await _measure(arms, max(2, round(ROUNDS * scale)))
+    os.sched_setaffinity(0, range(os.cpu_count() or 1))
+    return measured
 
 
 async def _measure(arms: list[Arm], rounds: int) -> dict[str, Any]:
-    await asyncio.sleep(2)  # exporters have started
-    async with watched(arms[1], page=False), watched(arms[2], page=True):
-        for arm in arms:
-            arm.place()
-            await arm.block(1.0)  # warm-up
-        blocks: dict[str, list[Block]] = {arm.name: [] for arm in arms}
-        for index in range(rounds):
-            for shift in range(len(arms)):
-                arm = arms[(index + shift) % len(arms)]
-                blocks[arm.name].append(await arm.block(BLOCK_S))
+    await asyncio.sleep(2)  # exporters and onlookers have started
+    for arm in arms:
+        arm.place()
+        await arm.block(BLOCK // 2)  # warm-up
+    blocks: dict[str, list[Block]] = {arm.name: [] for arm in arms}
+    for index in range(rounds):
+        for shift in range(len(arms)):
+            arm = arms[(index + shift) % len(arms)]
+            blocks[arm.name].append(await arm.block())
     return report(blocks) | {"exporter_cpu_s": sum(cpu_s(pid) for arm in arms[1:] for pid in arm.children())}
 
 
-@asynccontextmanager
-async def watched(arm: Arm, *, page: bool) -> AsyncIterator[None]:
-    """Scraped every second, and with a live stream that is read."""
-    tasks = [asyncio.create_task(scrape(arm.sidecar.admin))]
-    if page:
-        tasks.append(asyncio.create_task(watch(arm.sidecar.admin)))
-    yield
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def scrape(admin: str) -> None:
-    async with aiohttp.ClientSession() as session:
-        while True:
-            async with session.get(f"{admin}/metrics") as answer:
-                await answer.read()
-            await asyncio.sleep(1)
-
-
-async def watch(admin: str) -> None:
-    async with aiohttp.ClientSession(read_bufsize=1 << 24) as session, session.get(f"{admin}/live") as answer:
-        async for _ in answer.content:
-            pass
-
-
 def report(blocks: dict[str, list[Block]]) -> dict[str, Any]:
-    found: dict[str, Any] = {"rps": RPS, "block_s": BLOCK_S, "rounds": len(blocks["off"])}
+    found: dict[str, Any] = {"streams": STREAMS, "requests_a_block": STREAMS * BLOCK}
+    found["rounds"] = len(blocks["off"])
     for name, of_arm in blocks.items():
         cpu = [block[1] for block in of_arm]
         found[name] = {"cpu_us": sum(cpu) / len(cpu), "first_byte_us": summary(of_arm)}
-    for name in ARMS[1:]:
-        pairs = [(off[0], on[0]) for off, on in zip(blocks["off"], blocks[name], strict=True)]
-        added = {f"p{round(100 * q)}": stats.difference_of_quantiles(pairs, q) for q in (0.5, 0.99)}
-        found[f"{name}_against_off"] = {
-            "cpu_share": found[name]["cpu_us"] / found["off"]["cpu_us"] - 1,
+    for name, before in (("on", "off"), ("on_and_page", "off"), ("on_and_page", "on")):
+        pairs = list(zip(blocks[before], blocks[name], strict=True))
+        times = [(left[0], right[0]) for left, right in pairs]
+        added = {f"p{round(100 * q)}": stats.difference_of_quantiles(times, q) for q in (0.5, 0.9, 0.99)}
+        cpu_ratio = stats.ratio_of_sums([(right[1], left[1]) for left, right in pairs])
+        found[f"{name}_against_{before}"] = {
+            "cpu_ratio": [cpu_ratio.value, cpu_ratio.ci95],
             "added_first_byte_us": {key: [value.value, value.ci95] for key, value in added.items()},
         }
     return found
@@ -158,14 +128,31 @@ def others() -> set[int]:
     return set(range(os.cpu_count() or 1)) - {0} or {0}
 
 
-class engine_port:  # noqa: N801 - reads as a function
-    """The scripted engine's process; its port."""
+@contextmanager
+def urgent() -> Iterator[None]:
+    """This process, and the clients that it starts, where that is permitted."""
+    policy, priority = os.sched_getscheduler(0), os.sched_getparam(0)
+    with suppress(PermissionError):
+        hurry(0)
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, policy, priority)
 
-    def __enter__(self) -> int:
-        command = [sys.executable, "-m", "bench.scripted"]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        assert self._process.stdout
-        return int(self._process.stdout.readline())
 
-    def __exit__(self, *_: object) -> None:
-        self._process.communicate()
+def hurry(pid: int) -> None:
+    os.sched_setscheduler(pid, os.SCHED_FIFO, os.sched_param(1))
+
+
+@contextmanager
+def backend() -> Iterator[int]:
+    """The engine's process; its port."""
+    process = subprocess.Popen([str(program("http_backend")), "0"], stdout=subprocess.PIPE)
+    with suppress(PermissionError):
+        hurry(process.pid)
+    assert process.stdout
+    try:
+        yield int(process.stdout.readline())
+    finally:
+        process.kill()
+        process.communicate()

@@ -1,8 +1,10 @@
 """Traces of real requests and tenants, at real OTLP receivers: whole, bounded, and never in the way."""
 
 import asyncio
+import os
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -10,6 +12,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 from oteltap import OtelTapHttpProtobufReceiver, OtelTapHttpProtobufReceiverSettings
 
 from valve_sidecar.config import DATA_PLANES
+from valve_sidecar.span_feed import NICE
 
 from .collector import Collector, attributes
 from .stage import Request, Sidecar, Stage, wait_until
@@ -78,6 +81,10 @@ def test_a_request_that_preempts_is_told_whole(stage: Stage, collector: Collecto
     assert stopped.trace_id != chat.trace_id
     assert [link.span_id for link in stopped.links] == [chat.span_id]
     assert stopped.start_time_unix_nano == preempt.end_time_unix_nano
+    (resume,) = collector.named("resume")
+    assert (resume.trace_id, resume.parent_span_id) == (stopped.trace_id, stopped.span_id)
+    assert resume.end_time_unix_nano == stopped.end_time_unix_nano
+    assert [link.span_id for link in resume.links] == [chat.span_id]
     scope = collector.received[0].scope_spans[0]
     assert scope.schema_url == "https://opentelemetry.io/schemas/gen-ai/1.42.0"
 
@@ -192,6 +199,20 @@ def test_an_exporter_that_is_killed_is_started_again(stage: Stage, collector: Co
     wait_until(lambda: collector.spans, "the first span")
     sidecar.kill_child("valve_sidecar.span_export")
     wait_until(lambda: ask(sidecar) and len(collector.named("chat")) > 1, "spans flow again")
+
+
+def test_what_looks_on_gives_way_to_what_carries_requests(stage: Stage, collector: Collector) -> None:
+    pid = stage.sidecar("--otlp-endpoint", collector.url, "--data-plane", "native").process.pid
+    threads = {int(each.name): (each / "comm").read_text() for each in Path(f"/proc/{pid}/task").iterdir()}
+    (plane,) = (thread for thread, name in threads.items() if name == "valve-plane\n")
+    wait_until(lambda: os.sched_getscheduler(pid) == os.SCHED_BATCH, "the interpreter gives way")
+    assert os.sched_getscheduler(plane) == os.SCHED_OTHER
+
+    def exporters() -> list[int]:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        return [int(child) for child in children if os.getpriority(os.PRIO_PROCESS, int(child)) >= NICE]
+
+    wait_until(exporters, "so does the exporter")
 
 
 def test_workers_export_through_their_supervisor(stage: Stage, collector: Collector) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -93,6 +94,21 @@ def test_top_without_a_terminal_is_one_picture(stage: Stage) -> None:
     assert done.returncode == 0
     assert "○ open" in done.stdout
     assert "\x1b" not in done.stdout
+
+
+def test_top_has_the_last_minute_at_once_and_lists_no_slices(stage: Stage) -> None:
+    stage.engine.behave = "pace"
+    sidecar, tenant = stage.sidecar("--policy", "budget", "--slo-tpot-ms", "100"), stage.tenant()
+    tenant.wait_running()
+    Request(sidecar.listen, "r-1").wait_first_token()
+    wait_until(lambda: sidecar.state()["counters"]["slices"] > 5, "slices")
+    text = valve(stage.runtime_dir, "top", "--admin", sidecar.admin).stdout
+    share = re.search(r"slices +(\d+)% of the last minute", text)
+    assert share
+    assert int(share[1]) > 0
+    events = text.partition("AGO")[2]
+    assert "by request r-1" in events
+    assert "slice" not in events
 
 
 def test_status_again_and_again(stage: Stage, terminals: list[Terminal]) -> None:

@@ -253,6 +253,23 @@ def test_a_client_s_trace_is_joined() -> None:
     driver.intake.close()
 
 
+def test_the_request_that_came_last_is_known_to_others(driver: Driver) -> None:
+    assert driver.intake.newest() == {}
+    traced = Driver(trace_share=0.0)
+    for request_id, parent in (("r-1", "2"), ("r-2", "3")):
+        traced.arrive("POST", "/v1/completions", request_id, f"00-{'1' * 32}-{parent * 16}-01")
+    traced.arrive("GET", "/v1/realtime", upgrade=True)
+    last = traced.arrive("POST", "/v1/completions", "r-3", f"00-{'4' * 32}-{'5' * 16}-01")
+    assert last is not None
+    newest = traced.intake.newest()
+    traced.finish(last, Outcome.COMPLETED)
+    (ended,) = traced.events("request")
+    assert newest == {key: ended[key] for key in ("readable_ns", "trace_id", "span_id")}
+    assert driver.arrive("POST", "/v1/completions", "r-4")
+    assert newest.keys() - driver.intake.newest().keys() == {"trace_id", "span_id"}, "it is not traced"
+    traced.intake.close()
+
+
 @pytest.mark.parametrize(
     ("share", "header"),
     [(None, f"00-{'1' * 32}-{'2' * 16}-01"), (0.0, ""), (1.0, f"00-{'1' * 32}-{'2' * 16}-00")],

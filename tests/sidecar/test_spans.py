@@ -126,7 +126,7 @@ def test_a_preemption_is_part_of_its_request_and_the_stop_a_trace_of_the_tenant(
     made = builder()
     (preempt,) = made.build(stopped())
     resumed = stopped(kind="resumed", t_ns=300 * MS, woken_ns=299 * MS, generation=6)
-    (stop,) = made.build(resumed)
+    stop, resume = made.build(resumed)
     assert (preempt.name, preempt.start_time, preempt.end_time) == ("preempt batch", 100 * MS, 102 * MS)
     assert preempt.parent is not None
     assert f"{preempt.parent.span_id:016x}" == SPAN
@@ -136,7 +136,10 @@ def test_a_preemption_is_part_of_its_request_and_the_stop_a_trace_of_the_tenant(
         102 * MS,
         300 * MS,
     )
-    assert [f"{link.context.span_id:016x}" for link in stop.links] == [SPAN]
+    assert (resume.name, resume.start_time, resume.end_time) == ("resume batch", 299 * MS, 300 * MS)
+    assert resume.parent == stop.context
+    for own in (stop, resume):
+        assert [f"{link.context.span_id:016x}" for link in own.links] == [SPAN]
     assert made.build(resumed) == [], "told once"
 
 
