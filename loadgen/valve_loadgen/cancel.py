@@ -5,7 +5,7 @@ import select
 import socket
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, closing, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from statistics import median
 
 BODY = b'{"model":"default","prompt":"x","stream":true}'
@@ -44,9 +44,10 @@ async def answering(listener: socket.socket) -> AsyncIterator[None]:
 
 def cancel_us(port: int, listener: socket.socket, case: str) -> float | None:
     """One request to `port`, given up. None: the engine did not see it within PATIENCE_S."""
-    client = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S * 5)
-    client.sendall(REQUEST)
-    with closing(accept_request(listener)) as connection:
+    with (
+        closing(socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S * 5)) as client,
+        closing(send_request(client, listener)) as connection,
+    ):
         if case != "before_first_byte":
             connection.sendall(HEAD + (CHUNK if case == "streaming" else b""))
             client.recv(65_536)
@@ -54,6 +55,12 @@ def cancel_us(port: int, listener: socket.socket, case: str) -> float | None:
         client.close()
         seen = sees_end(connection, streams=case == "streaming")
         return (time.perf_counter() - hung_up_s) * 1e6 if seen else None
+
+
+def send_request(client: socket.socket, listener: socket.socket) -> socket.socket:
+    """The engine's side of it."""
+    client.sendall(REQUEST)
+    return accept_request(listener)
 
 
 def accept_request(listener: socket.socket) -> socket.socket:
@@ -84,14 +91,12 @@ def sees_end(connection: socket.socket, *, streams: bool) -> bool:
 
 
 def median_us(port: int, listener: socket.socket, case: str, samples: int) -> float | None:
-    """None if a hang-up did not arrive."""
+    """None if a hang-up, or a request itself, did not arrive."""
     found: list[float] = []
-    for _ in range(samples):
-        took_us = cancel_us(port, listener, case)
-        if took_us is None:
-            return None
-        found.append(took_us)
-    return median(found)
+    with suppress(TimeoutError):
+        while len(found) < samples and (took_us := cancel_us(port, listener, case)) is not None:
+            found.append(took_us)
+    return median(found) if len(found) == samples else None
 
 
 def measure(port: int, listener: socket.socket, samples: int) -> dict[str, float | None]:

@@ -18,8 +18,8 @@ struct attributes {
   uint64_t runtime, deadline, period;
 };
 
-/* Since Linux 6.12 a thread that asks for short slices preempts one with longer slices when it wakes; under
- * lazy preemption (6.13) only when that one enters the kernel, which is at the next tick at the latest. */
+/* Since Linux 6.12 a thread that asks for short slices preempts one with longer slices when it wakes, unless
+ * it has had its share of the core. */
 static void ask_for_short_slices(void) {
   struct attributes attributes = {.size = sizeof attributes, .policy = SCHED_OTHER, .runtime = SLICE_NS};
   syscall(SYS_sched_setattr, 0, &attributes, 0);

@@ -81,7 +81,7 @@ def test_dying_before_the_answer(stage: Stage, end: object) -> None:
 
 @pytest.mark.parametrize("end", [Peer.close, Peer.reset], ids=["close", "reset"])
 def test_dying_before_the_answer_on_a_connection_that_has_served(stage: Stage, end: object) -> None:
-    """A request that met a connection just closing looks the same: the engine may have seen it all the same."""
+    """A request that meets a closing connection looks the same: the engine may have seen it."""
     client = stage.client(WHOLE)
     engine, _ = stage.accept_request()
     engine.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")

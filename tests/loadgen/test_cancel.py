@@ -43,6 +43,13 @@ def test_a_connection_that_stays_is_not_taken_for_one_that_ended(monkeypatch: py
         assert not cancel.sees_end(left, streams=False)
 
 
+def test_a_request_that_never_arrives_gives_no_figure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cancel, "PATIENCE_S", 0.02)
+    with socket.create_server(("127.0.0.1", 0)) as deaf, cancel.engine() as listener:
+        figures = cancel.measure(deaf.getsockname()[1], listener, samples=1)
+    assert figures == dict.fromkeys(cancel.CASES)
+
+
 def test_all_cases_are_measured() -> None:
     with cancel.engine() as listener:
         result = cancel.measure(listener.getsockname()[1], listener, samples=2)
