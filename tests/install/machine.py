@@ -19,7 +19,7 @@ from .environment import wheel
 INSIDE = Path(__file__).parent / "inside"
 CACHE = ROOT / ".cache" / "deploy"
 PACKAGES = "systemd,dbus,python3,python3-venv"
-PATIENCE_S = 300.0
+PATIENCE_S = 900.0  # only ever waited out by a failing test
 
 
 def why_not() -> str:
