@@ -35,13 +35,22 @@ static void map_if_missing(struct range *range, uint32_t slot) {
 }
 
 /* A call that failed may have done a part of its work. */
-static int unmap_mapped(struct range *range, uint32_t slot, uint32_t count) {
+static int unmap_at_once(struct range *range, uint32_t slot, uint32_t count) {
   if (range->vmm->unmap(range_address(range, slot), count * VLV_PAGE_BYTES) == 0) {
     memset(&range->memory[slot], 0, count * sizeof *range->memory);
     return 0;
   }
   for (uint32_t i = 0; i < count; i++) map_if_missing(range, slot + i);
   return -EIO;
+}
+
+/* A driver that refuses several at once may permit each. */
+static int unmap_mapped(struct range *range, uint32_t slot, uint32_t count) {
+  int error = unmap_at_once(range, slot, count);
+  if (error == 0 || count == 1) return error;
+  for (uint32_t i = 0; i < count; i++)
+    if (unmap_at_once(range, slot + i, 1) < 0) return -EIO;
+  return 0;
 }
 
 /* How many from the first on are mapped as it is, or are not. */
