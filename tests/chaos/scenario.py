@@ -75,7 +75,7 @@ KINDS: dict[str, Kind] = {
     "kill_exporter": Kind("exporter", casts=("aiohttp",)),
     "stop_exporter": Kind("exporter", casts=("aiohttp",)),
     # `valve run` and its guardian
-    "kill_run": Kind("run", FREE),
+    "kill_run": Kind("run", LOOSE),  # its guardian lets the tree run to its end
     "stop_run": Kind("run", FREE),
     "restart_run": Kind("run", FREE),
     "no_files_run": Kind("run"),

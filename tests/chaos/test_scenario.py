@@ -30,5 +30,5 @@ def test_what_takes_seconds_can_be_left_out() -> None:
 
 
 def test_what_two_faults_may_do_they_may_do_together() -> None:
-    step = Step(0, "closed", ("kill_run", "kill_engine"), 0.0, 0.0)
+    step = Step(0, "closed", ("stop_run", "kill_engine"), 0.0, 0.0)
     assert step.effects == {GATE, TWICE, LOST}

@@ -29,8 +29,8 @@ def test_all_meet_again_in_another_one(stage: Stage, data_plane: str) -> None:
     tenant.wait_stopped()
     shutil.rmtree(stage.runtime_dir)
     wait_until(lambda: all(alive(stage)), "both are in the new segment")
-    assert alive(stage)[0][0]["closed"], "it says at once what it has said in the old one"
     tenant.wait_stopped()
+    assert alive(stage)[0][0]["closed"], "it says again what it has said in the old one"
     stage.engine.release.set()
     request.wait_done()
     tenant.wait_running()
