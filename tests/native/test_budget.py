@@ -17,11 +17,10 @@ GOALS = st.builds(
     ttft_ns=st.sampled_from((0, 200 * MS)),
     period_min_ns=st.sampled_from((0, 300 * MS)),
 )
+LESSONS = ("costs", "load", "first", "base")
 STEPS = st.lists(
     st.tuples(
-        st.sampled_from(
-            ("arrive", "token", "token", "token", "finish", "hold", "close", "costs", "load", "first", "base")
-        ),
+        st.sampled_from(("arrive", "token", "token", "token", "rich", "finish", "hold", "close", *LESSONS)),
         st.integers(0, 4),
         st.integers(0, 60 * MS),
     ),
@@ -53,7 +52,7 @@ def _take(
     ours: BudgetProbe,
     reference: Budget,
 ) -> None:
-    if what in ("arrive", "token", "hold", "finish", "base"):
+    if what in ("arrive", "token", "rich", "hold", "finish", "base"):
         _move(what, key, amount, now_ns, accounts, ours, reference)
     elif what == "close":
         reference.close(now_ns)
@@ -80,9 +79,10 @@ def _move(
 ) -> None:
     """Something happens to request `key`; it arrives if it is not there."""
     account = accounts.setdefault(key, Account())
-    if what == "token":
+    if what in ("token", "rich"):
         account.since_ns = account.since_ns or now_ns
         account.last_ns, account.tokens = now_ns, account.tokens + 1 + amount % 3
+        account.tokens += 400 if what == "rich" else 0
     if what == "hold":
         account.held_back = not account.held_back
     ours.account(key, account)
@@ -94,6 +94,26 @@ def _move(
         reference.finished(account, account.tokens)
         ours.finished(key, account.tokens)
         del accounts[key]
+
+
+@settings(deadline=None)
+@given(st.integers(4 * MS, 12 * MS), st.lists(st.integers(1, 14 * MS), min_size=10, max_size=60))
+def test_both_wait_for_the_end_of_an_iteration(pace_ns: int, gaps_ns: list[int]) -> None:
+    """One rich stream, asked when the verdict says or a token comes, whichever is first."""
+    ours, reference, account = BudgetProbe(Goal(slo_ns=50 * MS)), Budget(Goal(slo_ns=50 * MS)), Account()
+    now_ns = 1 << 40
+    for step in range(200):
+        reference.decoded(account, now_ns - (200 - step) * pace_ns, 1, calm=step > 0)
+        ours.decoded(0, now_ns - (200 - step) * pace_ns, 1, calm=step > 0)
+    account.since_ns, account.tokens = now_ns, 10_000
+    for gap_ns in gaps_ns:
+        account.last_ns = now_ns
+        ours.account(0, account)
+        for at_ns in (now_ns, now_ns + gap_ns // 2, now_ns + gap_ns):
+            verdict = reference.decide([account], at_ns)
+            assert ours.decide(at_ns) == (verdict.open, verdict.wake_ns)
+        now_ns += gap_ns
+    ours.close()
 
 
 def _figures(budget: Budget) -> tuple[float, ...]:
