@@ -5,8 +5,10 @@ import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
+import orjson
 import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 from oteltap import OtelTapHttpProtobufReceiver, OtelTapHttpProtobufReceiverSettings
@@ -45,13 +47,18 @@ def free_port() -> int:
         return int(sock.getsockname()[1])
 
 
+def logged_by(sidecar: Sidecar) -> list[dict[str, Any]]:
+    return [orjson.loads(line) for line in sidecar.lines if line.startswith("{")]
+
+
 def traced_counts(sidecar: Sidecar) -> dict[str, int]:
     return dict(sidecar.state()["traces"])
 
 
 @pytest.mark.usefixtures("data_plane")
 def test_a_request_that_preempts_is_told_whole(stage: Stage, collector: Collector) -> None:
-    sidecar, tenant = stage.sidecar("--otlp-endpoint", collector.url), stage.tenant()
+    options = ("--otlp-endpoint", collector.url, "--log-level", "debug")
+    sidecar, tenant = stage.sidecar(*options), stage.tenant()
     tenant.wait_running()
     sidecar.wait_tenant_seen()
     request = Request(sidecar.listen, "r-1", HEADER)
@@ -87,6 +94,8 @@ def test_a_request_that_preempts_is_told_whole(stage: Stage, collector: Collecto
     assert [link.span_id for link in resume.links] == [chat.span_id]
     scope = collector.received[0].scope_spans[0]
     assert scope.schema_url == "https://opentelemetry.io/schemas/gen-ai/1.42.0"
+    (logged,) = (told for told in logged_by(sidecar) if told["message"].startswith("stopped batch"))
+    assert (logged["trace_id"], logged["request_id"]) == (TRACE, "r-1"), "a line for each preemption"
 
 
 @pytest.mark.usefixtures("data_plane")
@@ -111,6 +120,8 @@ def test_off_by_default(stage: Stage) -> None:
     ask(sidecar)
     assert stage.engine.traceparents == [HEADER["traceparent"], None]
     assert traced_counts(sidecar) == {}
+    assert sidecar.end() == 0
+    assert logged_by(sidecar) == [], "nothing for a request"
 
 
 def test_a_share_of_nothing_still_follows_clients_that_sample(stage: Stage, collector: Collector) -> None:

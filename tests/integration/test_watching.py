@@ -101,7 +101,7 @@ def test_top_has_the_last_minute_at_once_and_lists_no_slices(stage: Stage) -> No
     sidecar, tenant = stage.sidecar("--policy", "budget", "--slo-tpot-ms", "100"), stage.tenant()
     tenant.wait_running()
     Request(sidecar.listen, "r-1").wait_first_token()
-    wait_until(lambda: sidecar.state()["counters"]["slices"] > 5, "slices")
+    wait_until(lambda: sidecar.state()["counters"]["slices"] > 1, "slices")
     text = valve(stage.runtime_dir, "top", "--admin", sidecar.admin).stdout
     share = re.search(r"slices +(\d+)% of the last minute", text)
     assert share
