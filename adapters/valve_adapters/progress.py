@@ -13,9 +13,11 @@ WILDCARDS = ("", "0.0.0.0", "::")  # noqa: S104 - what a server binds, and nobod
 
 
 def metrics_url(preset: Preset, argv: Sequence[str]) -> str:
-    """Of the server that the command line starts; empty if it starts none, or one on a unix socket."""
+    """Of the server that the command line starts; empty if it starts none, or does not say where: another's
+    tokens must not be counted.
+    """
     server = preset.server
-    if server is None or not _starts(server, argv):
+    if server is None or not _starts(server, argv) or _is_told_elsewhere(argv):
         return ""
     host = value_of(argv, "--host") or ""
     port = value_of(argv, "--port") or str(server.port)
@@ -38,6 +40,12 @@ def tokens_told(text: bytes) -> tuple[int, int] | None:
 
 def _servers() -> Iterator[Server]:
     return (adapter.preset.server for adapter in KNOWN if adapter.preset.server)
+
+
+def _is_told_elsewhere(argv: Sequence[str]) -> bool:
+    """In a file, or there is no port at all."""
+    in_file = value_of(argv, "--config") is not None and value_of(argv, "--port") is None
+    return in_file or value_of(argv, "--uds") is not None
 
 
 def _starts(server: Server, argv: Sequence[str]) -> bool:

@@ -68,6 +68,8 @@ class Progress:
                 self._say_once(f"{self._metrics.url} answers {error.code}")
             except (OSError, http.client.HTTPException):
                 pass  # it is not up yet, or stopped, or at its end
+            except (ValueError, OverflowError) as error:  # no URL or port after all; infinitely many tokens
+                self._say_once(f"{self._metrics.url}: {error}")
 
     def _take(self, text: bytes) -> None:
         tokens = self._metrics.read(text)

@@ -69,9 +69,10 @@ def run(command: list[str], options: RunOptions) -> int:
         with _cgroup(job) as cgroup:
             record = _describe(job, options.runtime_dir, cgroup)
             order = _order(job, options)
-            with _pool(command[0], options) as pool, _progress(seat, options.metrics):
+            with _pool(command[0], options) as pool:
                 environment = os.environ | options.environment | pool
-                return _TenantRun(seat, cgroup, record, order).run(command, environment, signals, mask)
+                tenant = _TenantRun(seat, cgroup, record, order, options.metrics)
+                return tenant.run(command, environment, signals, mask)
 
 
 def _check_pidfds() -> None:
@@ -182,8 +183,10 @@ class _TenantRun:
         cgroup: Cgroup | None,
         record: Record,
         order: shim.Order | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
         self._seat, self._cgroup, self._record, self._order = seat, cgroup, record, order
+        self._metrics = metrics
         self._agent: FreezerAgent | None = None
         self._problem = ""
         self._can_record = True
@@ -239,7 +242,8 @@ class _TenantRun:
         try:
             self._agent.wait_ready()
             family.release()
-            return watch.wait()
+            with _progress(self._seat, self._metrics):  # has a thread: not before the forks
+                return watch.wait()
         finally:
             self._stop_agent()
 
@@ -268,8 +272,10 @@ class _TenantRun:
         self._stop_agent()
         former.close()
         self._agent = self._start_agent()
-        self._tell_once(f"somebody removed the node segment in {self._seat.node.directory}: joined it anew")
+        self._problem = ""
+        say(f"somebody removed the node segment in {self._seat.node.directory}: joined it anew")
         members, self._record = self._record.members, replace(self._record, members=())
+        self._can_record = True
         self._remember(members)
 
     def _tell_once(self, problem: str) -> None:

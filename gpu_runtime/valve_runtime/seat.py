@@ -31,7 +31,10 @@ class TenantSeat:
         """Raises SegmentError, DeviceError, and TenantError if there is no free row."""
         self._identity = identity
         self._moving = threading.Lock()
-        self.node, self.tenant = self._take()
+        try:
+            self.node, self.tenant = self._take()
+        except SegmentFullError as error:
+            raise TenantError(f"cannot gate {identity.job}, so it was not started: {error}") from error
 
     def _take(self) -> tuple[Node, Tenant]:
         node = Node.open(self._identity.runtime_dir, Side.TENANT)
@@ -43,10 +46,7 @@ class TenantSeat:
 
     def _register(self, node: Node) -> Tenant:
         who = self._identity
-        try:
-            tenant = Tenant.register(node, who.job, who.rank, who.devices)
-        except SegmentFullError as error:
-            raise TenantError(f"cannot gate {who.job}, so it was not started: {error}") from error
+        tenant = Tenant.register(node, who.job, who.rank, who.devices)
         tenant.set_max_stopped(who.max_stopped_ns)
         return tenant
 
@@ -57,7 +57,8 @@ class TenantSeat:
 
     def take_again(self) -> Node:
         """Takes a row in the segment that is there by now, or makes one. Returns the former segment, to be
-        closed when no agent obeys it any more. Raises as the constructor; then nothing has changed.
+        closed when no agent obeys it any more. Raises SegmentError, SegmentFullError, DeviceError; then nothing
+        has changed.
         """
         choose_runtime_dir(str(self._identity.runtime_dir))
         node, tenant = self._take()

@@ -149,7 +149,7 @@ class Watch:
     # ---- now and then ----
 
     def _timeout_s(self) -> float:
-        return TICK_S if self._killing or self._owes_continue else min(LOOK_S, REFRESH_S)
+        return TICK_S if self._killing or self._owes_continue else LOOK_S
 
     def _tick(self) -> None:
         if self._killing:

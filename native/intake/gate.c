@@ -217,7 +217,7 @@ static uint64_t silent_ns(const struct vlv_intake *intake, uint64_t now_ns) {
 /* Says again what it says already: that changes something only where somebody scribbled over the row. */
 static void repeat_claim(struct vlv_intake *intake) {
   if (intake->holder == NULL) return;
-  if (intake->controller.state == STATE_OPEN)
+  if (is_open(intake))
     vlv_gate_open(intake->holder);
   else
     vlv_gate_close(intake->holder);

@@ -48,13 +48,13 @@ static void note_end(struct vlv_intake *intake, uint64_t now_ns) {
   if (value_of(&intake->stats.in_flight) == 0) set_to(&intake->stats.idle_since_ns, now_ns);
 }
 
-/* Of the readers' two looks at its first word, one sees that the rest is changing. */
 static void note_newest(struct vlv_intake_stats *stats, const struct flight *flight) {
-  atomic_store(&stats->newest_readable_ns, 0);
+  atomic_fetch_add(&stats->newest_version, 1);
   atomic_store(&stats->newest_trace_high, flight->trace.high);
   atomic_store(&stats->newest_trace_low, flight->trace.low);
   atomic_store(&stats->newest_span, flight->trace.span);
   atomic_store(&stats->newest_readable_ns, flight->readable_ns);
+  atomic_fetch_add(&stats->newest_version, 1);
 }
 
 static void note_waiting(struct vlv_intake *intake, struct flight *flight, uint64_t body_len) {

@@ -41,16 +41,19 @@ static bool spare_one(struct vlv_plane *plane) {
   return true;
 }
 
-void client_accept(struct vlv_plane *plane, const struct endpoint *listener) {
+bool client_accept(struct vlv_plane *plane, const struct endpoint *listener) {
   for (int i = 0; i < ACCEPTS_AT_ONCE; i++) {
     int fd = accept4(listener->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd >= 0)
       welcome(plane, fd);
     else if (errno == EAGAIN)
-      return;
-    else if (is_exhausted(errno) && !spare_one(plane))
-      return pause_listening(plane);
+      return false;
+    else if (is_exhausted(errno) && !spare_one(plane)) {
+      pause_listening(plane);
+      return false;
+    }
   }
+  return true;
 }
 
 /* A request that has arrived but was never passed on. */

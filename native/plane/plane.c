@@ -13,6 +13,7 @@
 #include "hurry.h"
 
 #define EVENTS_AT_ONCE 256
+#define WELCOMES 32 /* rounds: as many clients as wait in a listener, and as many that come meanwhile */
 #define NS_PER_S 1000000000ull
 #define NS_PER_MS 1000000ull
 #define ENGINES_BETWEEN 16 /* engines between two looks for arrivals */
@@ -68,10 +69,12 @@ static void stop_listening(struct vlv_plane *plane) {
   plane->listen_again_ns = 0;
 }
 
-/* Closing would reset them. */
+/* Closing would reset them. More than a queue holds have come since. */
 static void welcome_waiting(struct vlv_plane *plane) {
-  for (size_t i = 0; i < plane->listener_count; i++)
-    if (!plane->listeners[i].closed) client_accept(plane, &plane->listeners[i]);
+  for (size_t i = 0; i < plane->listener_count; i++) {
+    int times = WELCOMES;
+    while (!plane->listeners[i].closed && times-- > 0 && client_accept(plane, &plane->listeners[i]));
+  }
 }
 
 void client_left(struct vlv_plane *plane) {
@@ -129,7 +132,8 @@ static void dispatch(struct vlv_plane *plane, struct endpoint *endpoint, uint32_
   if (endpoint->closed) return;
   switch (endpoint->role) {
     case ROLE_LISTENER:
-      return client_accept(plane, endpoint);
+      client_accept(plane, endpoint);
+      return;
     case ROLE_CLIENTS:
       return serve_clients(plane);
     case ROLE_WAKE:

@@ -129,7 +129,8 @@ void client_left(struct vlv_plane *plane);
 void pieces_reset(struct pieces *pieces);
 
 /* ---- client.c: a client's connection ---- */
-void client_accept(struct vlv_plane *plane, const struct endpoint *listener);
+/* Whether more may wait. */
+bool client_accept(struct vlv_plane *plane, const struct endpoint *listener);
 void client_event(struct client *client, uint32_t events);
 /* It has been silent for too long. */
 void client_expire(struct client *client);

@@ -2,10 +2,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
@@ -62,19 +62,19 @@ void handover_close_line(struct handover_line *line) {
 }
 
 /* It is the owner of the very file that is looked at who is spoken to. */
-static int connect_to(int fd, int socket_fd) {
-  struct stat file;
+static int connect_to(struct handover_line *line, int socket_fd) {
+  struct stat *file = &line->file;
   struct sockaddr_un address = {.sun_family = AF_UNIX};
-  if (fstat(socket_fd, &file) != 0) return -errno;
-  if (!S_ISSOCK(file.st_mode) || !is_friend(file.st_uid)) return -EPERM;
+  if (fstat(socket_fd, file) != 0) return -errno;
+  if (!S_ISSOCK(file->st_mode) || !is_friend(file->st_uid)) return -EPERM;
   snprintf(address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d", socket_fd);
-  return connect(fd, (struct sockaddr *)&address, sizeof address) == 0 ? 0 : -errno;
+  return connect(line->fd, (struct sockaddr *)&address, sizeof address) == 0 ? 0 : -errno;
 }
 
-static int connect_in(int fd, int directory_fd, const char *name) {
+static int connect_in(struct handover_line *line, int directory_fd, const char *name) {
   int socket_fd = openat(directory_fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
   if (socket_fd < 0) return -errno;
-  int error = connect_to(fd, socket_fd);
+  int error = connect_to(line, socket_fd);
   close(socket_fd);
   return error;
 }
@@ -85,7 +85,7 @@ static int lead(struct handover_line *line, const char *directory, const struct 
   int directory_fd = open_directory(directory);
   if (directory_fd < 0) return directory_fd;
   name_socket(device, row, name);
-  int error = connect_in(line->fd, directory_fd, name);
+  int error = connect_in(line, directory_fd, name);
   close(directory_fd);
   line->row = error == 0 ? row : HANDOVER_NOBODY;
   return error;
@@ -121,13 +121,25 @@ static int send_parcel(int fd, const struct parcel *parcel) {
   return send_patiently(fd, &message);
 }
 
-/* A line to one that has died leads to nobody, whoever has its row now. */
+static bool leads_to(const struct handover_line *line, const char *directory,
+                     const struct vlv_device_id *device, uint32_t row) {
+  char name[NAME_SIZE], path[PATH_MAX];
+  struct stat file;
+  const struct stat *led = &line->file;
+  name_socket(device, row, name);
+  if (line->row != row || snprintf(path, sizeof path, "%s/%s", directory, name) >= (int)sizeof path)
+    return false;
+  return stat(path, &file) == 0 && file.st_ino == led->st_ino && file.st_dev == led->st_dev &&
+         file.st_ctim.tv_sec == led->st_ctim.tv_sec && file.st_ctim.tv_nsec == led->st_ctim.tv_nsec;
+}
+
+/* After an error the kernel may have taken the line's end away. */
 int handover_send(struct handover_line *line, const char *directory, const struct vlv_device_id *device,
                   uint32_t row, const struct parcel *parcel) {
-  int error = line->row == row ? send_parcel(line->fd, parcel) : -ECONNREFUSED;
-  if (error != -ECONNREFUSED) return error;
-  error = lead(line, directory, device, row);
-  return error < 0 ? error : send_parcel(line->fd, parcel);
+  int error = leads_to(line, directory, device, row) ? 0 : lead(line, directory, device, row);
+  if (error == 0) error = send_parcel(line->fd, parcel);
+  if (error < 0) line->row = HANDOVER_NOBODY;
+  return error;
 }
 
 /* ---- receiving ---- */

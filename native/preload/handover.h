@@ -9,6 +9,7 @@
 #define VALVE_PRELOAD_HANDOVER_H
 
 #include <stdint.h>
+#include <sys/stat.h>
 
 #include "valve/ledger.h"
 
@@ -28,7 +29,8 @@ void handover_unlisten(int listener, const char *directory, const struct vlv_dev
 
 struct handover_line {
   int fd;
-  uint32_t row; /* HANDOVER_NOBODY: it leads nowhere yet */
+  uint32_t row;     /* HANDOVER_NOBODY: it leads nowhere yet */
+  struct stat file; /* of the socket that it leads to: a child of a dead receiver may keep that one alive */
 };
 
 /* One that leads nowhere. -errno. */

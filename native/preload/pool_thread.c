@@ -86,7 +86,8 @@ static void look_for_a_reclaim(struct pool *pool) {
  * meanwhile, since to be woken takes as long. */
 static void wait_for_what_is_due(const struct pool *pool, uint32_t seen) {
   uint64_t end_ns = pool->raised_ns + HURRY_NS;
-  if (!pool->online || vlv_now_ns() >= end_ns || !vlv_party_awaits(pool->party)) return;
+  bool clears = pool->clearing == POOL_CLEAR_UNDER_WAY;
+  if (!pool->online || clears || vlv_now_ns() >= end_ns || !vlv_party_awaits(pool->party)) return;
   while (vlv_ledger_changes(pool->ledger) == seen && vlv_now_ns() < end_ns) sched_yield();
 }
 

@@ -113,9 +113,19 @@ static int restore(struct range *range, uint32_t slot, vmm_memory before) {
   return replace(range, slot, range->quarantine);
 }
 
+/* A call fails for all of its slots if one of them is a hole. */
+static void permit_alone(struct range *range, uint32_t slot) {
+  if (permit(range, slot, 1) == 0) return;
+  range->vmm->unmap(range_address(range, slot), VLV_PAGE_BYTES);
+  range->memory[slot] = 0;
+  if (map(range, slot, range->quarantine) == 0) permit(range, slot, 1);
+}
+
 static void undo(struct range *range, const uint32_t *slots, const vmm_memory *before, uint32_t count) {
   for (uint32_t i = 0; i < count; i++) restore(range, slots[i], before[i]);
-  for (int tries = 0; tries < UNDO_TRIES && permit_all(range, slots, count) < 0; tries++);
+  for (int tries = 0; tries < UNDO_TRIES; tries++)
+    if (permit_all(range, slots, count) == 0) return;
+  for (uint32_t i = 0; i < count; i++) permit_alone(range, slots[i]);
 }
 
 static int replace_run(struct range *range, uint32_t slot, const vmm_memory *memories, uint32_t count) {

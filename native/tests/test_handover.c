@@ -83,6 +83,24 @@ static void a_line_can_lead_to_another(void) {
   handover_close_line(&line);
 }
 
+/* A child of the dead one keeps its socket alive, and nobody reads there any more. */
+static void a_successor_gets_what_is_sent_to_its_row(void) {
+  struct parcel came, sent = pack(5, 1);
+  int listener = handover_listen(scratch, &GPU, 3);
+  CHECK(handover_open_line(&line) == 0 && handover_send(&line, scratch, &GPU, 3, &sent) == 0);
+  int successor = handover_listen(scratch, &GPU, 3);
+  CHECK(successor >= 0 && handover_send(&line, scratch, &GPU, 3, &sent) == 0);
+  CHECK(handover_receive(successor, &came) == 1);
+  drop(&came);
+  CHECK(handover_receive(listener, &came) == 1);
+  drop(&came);
+  CHECK(handover_receive(listener, &came) == 0);
+  drop(&sent);
+  close(listener);
+  handover_unlisten(successor, scratch, &GPU, 3);
+  handover_close_line(&line);
+}
+
 static int connect_to(const char *name) {
   struct sockaddr_un address = {.sun_family = AF_UNIX};
   int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
@@ -136,6 +154,7 @@ int main(void) {
   RUN(a_parcel_arrives_as_it_was_sent);
   RUN(who_does_not_listen_gets_nothing);
   RUN(a_line_can_lead_to_another);
+  RUN(a_successor_gets_what_is_sent_to_its_row);
   RUN(strangers_are_not_listened_to);
   RUN(another_user_is_not_spoken_to);
   return 0;

@@ -269,10 +269,10 @@ class Gate:
         """In a thread: it may wait for others' locks. What is closed by now is closed for real at once."""
         if not await asyncio.to_thread(self._seat.take):
             return
-        self._seat.drop_removed()
-        log.warning("the gate works again")
         if self._closed_at_ns:
             self._generation = self._seat.close_gate()
+        self._seat.drop_removed()
+        log.warning("the gate works again")
 
     def _renew(self) -> None:
         self._renewed_ns = time.monotonic_ns()

@@ -22,12 +22,14 @@ class Losses:
         self._reclaim = reclaim
 
     def look(self, view: LedgerView) -> Iterator[Record]:
-        """A `reclaimed` event for each tenant that has lost pages since the last look."""
+        """A `reclaimed` event for each tenant that has lost pages since the last look, and says when: a pool of
+        layout 2.0 does not.
+        """
         tenants = {(party.row, party.pid): party for party in view.parties if party.role == "tenant"}
         self._seen = {key: self._seen.get(key, party) for key, party in tenants.items()}
         for key, party in tenants.items():
             before = self._seen[key]
-            if party.reclaims > before.reclaims:
+            if party.reclaims > before.reclaims and party.reclaimed_at_ns > before.reclaimed_at_ns:
                 self._seen[key] = party
                 yield self._lost(view.device, party, party.reclaimed - before.reclaimed)
 

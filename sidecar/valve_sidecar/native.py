@@ -160,6 +160,7 @@ class IntakeStats(Structure):
         ("spent_ns", c_uint64),
         ("sliced", c_uint64),
         ("sliced_missed", c_uint64),
+        ("newest_version", c_uint64),
         ("newest_readable_ns", c_uint64),
         ("newest_trace_high", c_uint64),
         ("newest_trace_low", c_uint64),

@@ -87,9 +87,9 @@ class NativeIntake:
     def newest(self) -> Record:
         """As front.Front's, whatever is in flight."""
         stats = self.stats
-        readable_ns = stats.newest_readable_ns
+        version, readable_ns = stats.newest_version, stats.newest_readable_ns
         trace = trace_of(stats.newest_trace_high, stats.newest_trace_low, stats.newest_span)
-        if not readable_ns or readable_ns != stats.newest_readable_ns:  # another has come meanwhile
+        if not version or version % 2 or version != stats.newest_version:  # none, or another has come meanwhile
             return {}
         return {"readable_ns": readable_ns} | (trace.ids if trace else {})
 

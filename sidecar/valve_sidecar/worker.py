@@ -76,12 +76,12 @@ class Worker:
     async def start(self) -> None:
         """Raises ListenError, and ConfigError for an address that makes no sense."""
         await self._choose_adapter()
+        self._memory.start()  # first: the native front makes this thread give way, and threads inherit that
         await self._front.start()
         self._listening = True
         self._tasks.append(asyncio.create_task(self._collect_for_ever(), name="valve-collect"))
         if self.config.policy == BUDGET and self.config.mode is not Mode.BYPASS:
             self._tasks.append(asyncio.create_task(self._press_for_ever(), name="valve-press"))
-        self._memory.start()
         self._tasks.append(asyncio.create_task(self._read_kv_for_ever(), name="valve-kv"))
 
     async def retire(self) -> None:

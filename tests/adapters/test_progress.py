@@ -44,6 +44,9 @@ def test_tokens_by_whichever_names_are_there(text: bytes, tokens: tuple[int, int
         ("python -m sglang.launch_server --model m", "http://127.0.0.1:30000/metrics"),
         ("python batch.py", ""),
         ("vllm serve m --port", "http://127.0.0.1:8000/metrics"),
+        ("vllm serve --config off.yaml", ""),
+        ("vllm serve --config off.yaml --port 81", "http://127.0.0.1:81/metrics"),
+        ("vllm serve m --uds /run/v.sock", ""),
     ],
 )
 def test_where_a_command_tells_its_metrics(command: str, url: str) -> None:

@@ -94,3 +94,18 @@ def test_an_engine_that_does_not_tell_is_named_once(
         assert enough.acquire(timeout=20)
     counted.stop()
     assert said == [f"no count of offline tokens: {engine.url} {says}"]
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:99999/metrics", "http://a..b/metrics"])
+def test_what_is_no_address_after_all_is_told_once(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    said, asked = list[str](), threading.Semaphore(0)
+    monkeypatch.setattr(progress, "say", said.append)
+    counted = Progress(Metrics(url, read), lambda *_: pytest.fail("nothing is known"))
+    wait = counted._stopping.wait
+    monkeypatch.setattr(counted._stopping, "wait", lambda timeout_s: (asked.release(), wait(timeout_s))[1])
+    counted.start()
+    for _ in range(3):
+        assert asked.acquire(timeout=20), "its thread has ended"
+    counted.stop()
+    assert len(said) == 1
+    assert url in said[0]

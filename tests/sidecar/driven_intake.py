@@ -83,8 +83,9 @@ class Driver:
         told = self.calls.traceparent(self.intake.handle, flight, ctypes.addressof(out))
         return out.raw.decode() if told else ""
 
-    def tick(self) -> int:
-        return int(self.calls.tick(self.intake.handle, time.monotonic_ns()))
+    def tick(self, after_s: float = 0.0) -> int:
+        """`after_s`: pretends that so much time has passed."""
+        return int(self.calls.tick(self.intake.handle, time.monotonic_ns() + int(after_s * 1e9)))
 
     def hold_back(self, flight: int, *, held: bool) -> None:
         self.calls.hold_back(self.intake.handle, flight, held)

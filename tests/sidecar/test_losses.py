@@ -52,6 +52,13 @@ def test_a_successor_in_the_row_begins_anew() -> None:
     assert "decided_ns" not in told, "nobody here decided it"
 
 
+def test_a_loss_without_a_date_of_its_own_is_not_told() -> None:
+    """As a pool of layout 2.0 has them: it leaves what the row's last owner wrote, or nothing."""
+    losses = Losses()
+    list(losses.look(view(party(reclaims=2, reclaimed_at_ns=50 * MS))))
+    assert list(losses.look(view(replace(LOST, reclaimed_at_ns=50 * MS)))) == []
+
+
 def test_what_an_online_engine_gives_back_is_no_loss() -> None:
     losses = Losses()
     list(losses.look(view(party(role="online"))))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,7 @@ from valve_sidecar.budget import Goal
 from valve_sidecar.config import Mode
 from valve_sidecar.events import EventLog
 from valve_sidecar.flight import Flight, Outcome
+from valve_sidecar.seat import HolderSeat
 from valve_sidecar.trace import TraceContext
 
 from .driven_intake import EVENT, Driver
@@ -60,6 +62,19 @@ def test_a_slice_opens_for_a_stream_and_an_arrival_ends_it(budgeted: Driver) -> 
     assert [told[name]["closes_seen"] for name in ("r-1", "r-2")] == [1, 0]
     assert (stats.sliced, stats.sliced_missed) == (1, 0)
     assert 0 < stats.spent_ns < stats.earned_ns
+
+
+def test_renewing_the_lease_leaves_a_slice_open(budgeted: Driver, tmp_path: Path) -> None:
+    seat = HolderSeat(tmp_path, "proxy", ("cpu",))
+    assert seat.take()
+    assert seat.node is not None
+    native.library().set_holder(budgeted.intake.handle, seat.handle, 0)
+    budgeted.tick_until_a_slice(stream(budgeted, "r-1"))
+    budgeted.tick(after_s=1.0)
+    (row,) = seat.node.holders()
+    assert row.closed == (not budgeted.intake.stats.slice_until_ns)
+    native.library().set_holder(budgeted.intake.handle, 0, 0)
+    seat.leave()
 
 
 def test_the_end_of_the_last_request_and_the_engines_word_end_a_slice(budgeted: Driver) -> None:

@@ -43,7 +43,9 @@ struct vlv_intake_stats {
   VLV_ATOMIC(uint64_t) balance_ns;            /* of the request in flight that has least; UINT64_MAX: none */
   VLV_ATOMIC(uint64_t) earned_ns, spent_ns;   /* by requests that have ended */
   VLV_ATOMIC(uint64_t) sliced, sliced_missed; /* requests that a slice was taken from; above the SLO */
-  /* The request that came last, upgrades apart: what follows is of it as long as this does not change. */
+  /* The request that came last, upgrades apart: what follows is of it as long as this does not change; odd
+   * while it does. */
+  VLV_ATOMIC(uint64_t) newest_version;
   VLV_ATOMIC(uint64_t) newest_readable_ns;
   VLV_ATOMIC(uint64_t) newest_trace_high, newest_trace_low, newest_span; /* span 0: it is not traced */
 };
