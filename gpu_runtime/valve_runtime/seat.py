@@ -57,8 +57,8 @@ class TenantSeat:
 
     def take_again(self) -> Node:
         """Takes a row in the segment that is there by now, or makes one. Returns the former segment, to be
-        closed when no agent obeys it any more. Raises SegmentError, SegmentFullError, DeviceError; then nothing
-        has changed.
+        closed when no agent obeys it any more. Raises SegmentError, SegmentFullError, DeviceError; then
+        nothing has changed.
         """
         choose_runtime_dir(str(self._identity.runtime_dir))
         node, tenant = self._take()

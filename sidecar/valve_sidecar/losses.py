@@ -22,8 +22,8 @@ class Losses:
         self._reclaim = reclaim
 
     def look(self, view: LedgerView) -> Iterator[Record]:
-        """A `reclaimed` event for each tenant that has lost pages since the last look, and says when: a pool of
-        layout 2.0 does not.
+        """A `reclaimed` event for each tenant that has lost pages since the last look, and says when: a pool
+        of layout 2.0 does not.
         """
         tenants = {(party.row, party.pid): party for party in view.parties if party.role == "tenant"}
         self._seen = {key: self._seen.get(key, party) for key, party in tenants.items()}

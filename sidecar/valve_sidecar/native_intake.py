@@ -89,7 +89,7 @@ class NativeIntake:
         stats = self.stats
         version, readable_ns = stats.newest_version, stats.newest_readable_ns
         trace = trace_of(stats.newest_trace_high, stats.newest_trace_low, stats.newest_span)
-        if not version or version % 2 or version != stats.newest_version:  # none, or another has come meanwhile
+        if not version or version % 2 or version != stats.newest_version:  # another has come
             return {}
         return {"readable_ns": readable_ns} | (trace.ids if trace else {})
 

@@ -96,7 +96,7 @@ def test_an_engine_that_does_not_tell_is_named_once(
     assert said == [f"no count of offline tokens: {engine.url} {says}"]
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1:99999/metrics", "http://a..b/metrics"])
+@pytest.mark.parametrize("url", ["http://[::1/metrics", "http://a..b/metrics"])
 def test_what_is_no_address_after_all_is_told_once(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     said, asked = list[str](), threading.Semaphore(0)
     monkeypatch.setattr(progress, "say", said.append)
