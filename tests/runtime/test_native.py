@@ -49,7 +49,7 @@ def test_a_field_that_moved_is_noticed(field: str, monkeypatch: pytest.MonkeyPat
         _fields_ = (
             ("new", ctypes.c_uint64),
             *native.HolderRow._fields_[:-1],
-            ("reserved", ctypes.c_uint8 * 80),
+            ("reserved", ctypes.c_uint8 * (native.HolderRow.reserved.size - 8)),
         )
 
     assert ctypes.sizeof(Shifted) == ctypes.sizeof(native.HolderRow)
