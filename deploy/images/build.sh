@@ -10,7 +10,7 @@ context=$(mktemp -d)
 trap 'rm -rf "$context"' EXIT
 
 base() {
-  buildah inspect --type image localhost/valve-base:bookworm >/dev/null 2>&1 && return
+  test -f "$cache/base.tar" && buildah inspect --type image localhost/valve-base:bookworm >/dev/null 2>&1 && return
   mkdir -p "$cache"
   test -f "$cache/base.tar" || mmdebstrap --variant=minbase --include=python3,python3-venv \
     --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
