@@ -55,7 +55,7 @@ struct stream {
   struct context *context;
   struct channel_thread *channel;
   bool blocking, destroyed;
-  uint64_t submitted; /* number of the latest work */
+  _Atomic uint64_t submitted; /* number of the latest work; read without the lock by who asks */
   _Atomic uint64_t done;
   struct graph *capture;
   bool captures; /* it began the capture itself */
