@@ -76,7 +76,7 @@ KINDS: dict[str, Kind] = {
     "stop_exporter": Kind("exporter", casts=("aiohttp",)),
     # `valve run` and its guardian
     "kill_run": Kind("run", LOOSE),  # its guardian lets the tree run to its end
-    "stop_run": Kind("run", LOOSE),  # it may end meanwhile, and its tree runs to its end as after kill_run
+    "stop_run": Kind("run", FREE),
     "restart_run": Kind("run", FREE),
     "no_files_run": Kind("run"),
     "starve_run": Kind("run", FREE),

@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import time
 from pathlib import Path
 
 import httpx
@@ -216,3 +217,14 @@ def _gone(base: str) -> bool:
     request = Request(base)
     request.join(20)
     return isinstance(request.error, httpx.ConnectError)
+
+
+def test_a_valve_run_that_was_stopped_for_longer_than_it_waits_goes_on(stage: Stage) -> None:
+    tenant = stage.tenant()
+    tenant.wait_running()
+    os.kill(tenant.process.pid, signal.SIGSTOP)
+    time.sleep(0.7)
+    os.kill(tenant.process.pid, signal.SIGCONT)
+    time.sleep(0.3)
+    assert tenant.process.poll() is None
+    assert tenant.moves()
