@@ -58,7 +58,7 @@ class Watch:
         """Until no process of the tree is left. The command's exit code, 128 + n after signal n."""
         while not self._is_over():
             info = signal.sigtimedwait(self._signals, self._timeout_s())
-            # Python up to 3.14 returns an unset record when we were stopped for longer than the wait.
+            # Python 3.11 returns an unset record when we were stopped for longer than the wait.
             if info is None or info.si_signo not in self._signals:
                 self._tick()
             elif info.si_signo != signal.SIGCHLD:
